@@ -1,0 +1,475 @@
+"""The settings: ``config.yaml`` and the environment, read once, as one strict and frozen tree.
+
+:mod:`mcpserve.config` reads them. The description of each field is its documentation:
+``config.yaml.example`` and ``docs/reference/config.md`` are generated from it.
+"""
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+DURATION = re.compile(rf"(?:{NUMBER}[dhms])+|{NUMBER}")
+LONGEST_DURATION = timedelta(days=3650)
+"""Far below what a timestamp can hold."""
+ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+MESSAGES = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping",
+    "extra_forbidden": "unknown key",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "invalid_key": "must be text; put it in quotes",
+    "missing": "is missing",
+    "model_type": "must be a mapping",
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list",
+}
+"""Problems that pydantic reports in words of Python."""
+SCOPE = re.compile(r"[!#-\[\]-~]+")
+"""RFC 6749 §3.3."""
+
+
+def parse_duration(value: object) -> timedelta:
+    """``15m``, ``1h30m`` or a number of seconds; anything else is refused."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value)
+    if DURATION.fullmatch(text):
+        parts = re.findall(rf"({NUMBER})([dhms]?)", text)
+        seconds = sum(float(count) * UNITS.get(unit, 1) for count, unit in parts)
+        if seconds <= LONGEST_DURATION.total_seconds():
+            return timedelta(seconds=seconds)
+    raise ValueError("must be a duration such as 30s, 15m, 12h or 30d; 3650d at most")
+
+
+def format_duration(value: timedelta) -> str:
+    """Return the shortest form that :func:`parse_duration` reads back."""
+    seconds = value.total_seconds()
+    for unit, size in UNITS.items():
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
+
+
+def parse_lifetime(value: object) -> timedelta:
+    """Accept a duration in which something can happen."""
+    lifetime = parse_duration(value)
+    if lifetime < timedelta(seconds=1):
+        raise ValueError("must be at least 1s")
+    return lifetime
+
+
+def parse_code_lifetime(value: object) -> timedelta:
+    """RFC 6749 §4.1.2 recommends ten minutes at most."""
+    lifetime = parse_lifetime(value)
+    if lifetime > timedelta(minutes=10):
+        raise ValueError("must be 10m at most")
+    return lifetime
+
+
+def parse_timeout(value: object) -> timedelta:
+    """Refuse 0s: it would end every call, and somebody may have meant "no limit" by it."""
+    timeout = parse_duration(value)
+    if not timeout:
+        raise ValueError("must be more than 0s")
+    return timeout
+
+
+def parse_scope(value: str) -> str:
+    """One scope token of RFC 6749 §3.3."""
+    if not SCOPE.fullmatch(value):
+        raise ValueError('must be printable ASCII without space, " and \\')
+    return value
+
+
+def parse_network(value: str) -> str:
+    """Accept an address or a network in CIDR form."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    return value
+
+
+def parse_origin(value: str) -> str:
+    """``scheme://host[:port]`` as browsers send it; a slash at the end is forgiven."""
+    value = value.removesuffix("/")
+    if not ORIGIN.fullmatch(value):
+        raise ValueError(
+            "must be like https://mcp.example.org, in lower case, without path, query and user"
+        )
+    urlsplit(value).port  # noqa: B018 - raises ValueError above 65535
+    # Browsers and the Host header leave the default port out.
+    return value.removesuffix(":443" if value.startswith("https:") else ":80")
+
+
+def parse_public_url(value: str) -> str:
+    """Nothing, or an origin: of https, or of this machine (OAuth 2.1 §1.5)."""
+    if not value:
+        return value
+    origin = parse_origin(value)
+    parts = urlsplit(origin)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("must be https unless its host is localhost")
+    return origin
+
+
+def parse_cors_origin(value: str) -> str:
+    """Accept an origin, or ``*`` for any."""
+    return value if value == "*" else parse_origin(value)
+
+
+def parse_host(value: str) -> str:
+    """Accept ``host[:port]``, as in a ``Host`` header."""
+    if not HOST.fullmatch(value):
+        raise ValueError("must be like mcp.example.org or localhost:3000, in lower case")
+    return value
+
+
+AS_TEXT = PlainSerializer(format_duration)
+AS_SCHEMA = WithJsonSchema({"type": ["string", "number"], "examples": ["15m"]})
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AS_TEXT, AS_SCHEMA]
+Lifetime = Annotated[timedelta, BeforeValidator(parse_lifetime), AS_TEXT, AS_SCHEMA]
+CodeLifetime = Annotated[timedelta, BeforeValidator(parse_code_lifetime), AS_TEXT, AS_SCHEMA]
+Timeout = Annotated[timedelta, BeforeValidator(parse_timeout), AS_TEXT, AS_SCHEMA]
+Scope = Annotated[str, AfterValidator(parse_scope)]
+Origin = Annotated[str, AfterValidator(parse_origin)]
+PublicUrl = Annotated[str, AfterValidator(parse_public_url)]
+CorsOrigin = Annotated[str, AfterValidator(parse_cors_origin)]
+Host = Annotated[str, AfterValidator(parse_host)]
+Network = Annotated[str, AfterValidator(parse_network)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section_is_absent(cls, data: object) -> object:
+        """``server:`` with nothing below it is null in YAML, and means what ``{}`` means.
+
+        A single value that is missing (``port:``) stays an error.
+        """
+        if not isinstance(data, dict):
+            return {} if data is None else data
+        sections = {
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Section | dict | tuple)
+        }
+        return {
+            key: value for key, value in data.items() if value is not None or key not in sections
+        }
+
+
+class ServerSettings(Section):
+    """Where the server listens and what it is called from outside."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(3000, description="Port to listen on.")
+    public_url: PublicUrl = Field(
+        "",
+        description="Origin under which clients reach the server; it is the OAuth issuer. "
+        "Empty: http://localhost and the port.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
+    )
+    shutdown_grace: Duration = Field(
+        timedelta(seconds=30),
+        description="How long requests in flight may take to end at shutdown.",
+    )
+
+    @property
+    def issuer(self) -> str:
+        """The public origin, without a slash at the end."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def public_host(self) -> str:
+        """Host and port of the issuer, as a ``Host`` header would carry them."""
+        return urlsplit(self.issuer).netloc
+
+    @property
+    def https(self) -> bool:
+        """Whether people reach the server over TLS."""
+        return self.issuer.startswith("https:")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the public URL is reachable from this machine only."""
+        return urlsplit(self.issuer).hostname in LOOPBACK_HOSTS
+
+
+class DatabaseSettings(Section):
+    """The PostgreSQL that holds everything."""
+
+    url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql://user:password@host/name. "
+        "Empty: an embedded PostgreSQL in data_dir.",
+    )
+    pool_size: Annotated[int, Field(ge=1, le=200)] = Field(
+        10, description="Connections that this process keeps open at the most."
+    )
+    migrate: bool = Field(
+        False,
+        description="Apply pending migrations at start. The embedded database always does.",
+    )
+
+
+class ClientSettings(Section):
+    """A client that the operator configures; written to the database at every start."""
+
+    id: ClientId = Field(description="The client_id.", examples=["my-client"])
+    name: str = Field("", max_length=100, description="Shown on the consent page. Empty: the id.")
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="Empty: a public client (PKCE only). Set: client_secret_basic and _post.",
+    )
+    redirect_uris: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=20,
+        description="Exact redirect URIs; at least one.",
+        examples=[["https://client.example.org/callback"]],
+    )
+    refresh_reuse_window: Duration | None = Field(
+        None, description="Overrides oauth.refresh_reuse_window for this client."
+    )
+
+
+class OAuthSettings(Section):
+    """The authorization server."""
+
+    access_token_lifetime: Lifetime = Field(
+        timedelta(minutes=15), description="How long an access token works."
+    )
+    refresh_token_lifetime: Lifetime = Field(
+        timedelta(days=30),
+        description="How long a login lasts; refreshing does not extend it.",
+    )
+    authorization_code_lifetime: CodeLifetime = Field(
+        timedelta(minutes=1), description="How long a code may wait to be exchanged; 10m at most."
+    )
+    refresh_reuse_window: Duration = Field(
+        timedelta(0),
+        description="How long a rotated refresh token may be repeated by a client that lost the "
+        "answer. 0s: every reuse ends the grant.",
+    )
+    auto_approve: bool = Field(
+        False,
+        description="Approve without asking. For development: public_url must be localhost.",
+    )
+    scopes: dict[Scope, str] = Field(
+        {},
+        description="Scopes of your own, or other words for known ones: name to text.",
+        examples=[{"weather.read": "Read the weather"}],
+    )
+    clients: tuple[ClientSettings, ...] = Field(
+        (), description="Clients to keep in the database. AUTO_SEED_CLIENT_ID and so on add one."
+    )
+
+    @model_validator(mode="after")
+    def _lifetimes_are_sane(self) -> "OAuthSettings":
+        if self.refresh_token_lifetime < self.access_token_lifetime:
+            raise ValueError("refresh_token_lifetime must not be below access_token_lifetime")
+        if len({client.id for client in self.clients}) < len(self.clients):
+            raise ValueError("clients: the same id is there twice")
+        return self
+
+
+class LoginSettings(Section):
+    """People logging in with name and password."""
+
+    session_lifetime: Lifetime = Field(
+        timedelta(hours=12), description="How long a browser stays logged in."
+    )
+    password_min_length: Annotated[int, Field(ge=8, le=72)] = Field(
+        12, description="Shortest password in characters; the longest is 72 bytes."
+    )
+    bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = Field(
+        12, description="Cost of a password hash; each step doubles it (12 is about 0.2 s)."
+    )
+
+
+class LimitSettings(Section):
+    """How many failures are allowed in a window of time."""
+
+    # Either half may be left out: LimitsSettings fills it in.
+    model_config = ConfigDict(json_schema_extra={"required": []})
+
+    failures: Annotated[int, Field(ge=1)] = Field(description="Failures allowed in the window.")
+    window: Lifetime = Field(description="Length of the window.")
+
+
+class LimitsSettings(Section):
+    """Failures after which an endpoint answers 429; successes never count."""
+
+    authorize: LimitSettings = Field(
+        LimitSettings(failures=60, window=timedelta(minutes=5)),
+        description="Refused authorization requests, per network.",
+    )
+    token: LimitSettings = Field(
+        LimitSettings(failures=60, window=timedelta(minutes=5)),
+        description="Refused token requests, per client and network.",
+    )
+    revoke: LimitSettings = Field(
+        LimitSettings(failures=60, window=timedelta(minutes=5)),
+        description="Refused revocation requests, per client and network.",
+    )
+    login: LimitSettings = Field(
+        LimitSettings(failures=10, window=timedelta(minutes=15)),
+        description="Wrong passwords, per user and network; ten times as many per network alone.",
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _missing_half_is_the_default(cls, value: object, info: ValidationInfo) -> object:
+        """Whoever sets ``failures`` alone keeps the window."""
+        default: LimitSettings = cls.model_fields[str(info.field_name)].default
+        return {**default.model_dump(), **value} if isinstance(value, dict) else value
+
+
+class LogSettings(Section):
+    """What is written to standard error."""
+
+    format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text on a terminal, JSON lines elsewhere."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is written."
+    )
+
+
+class McpSettings(Section):
+    """The MCP endpoint."""
+
+    name: str = Field("mcpserve", min_length=1, description="Name of the server in the protocol.")
+    instructions: str = Field(
+        "",
+        description="What a model should know of this server; clients read about 500 characters.",
+    )
+    allowed_hosts: tuple[Host, ...] = Field(
+        (), description="Host headers accepted beside that of public_url and localhost."
+    )
+    allowed_origins: tuple[Origin, ...] = Field(
+        (), description="Origin headers accepted beside public_url and cors.origins."
+    )
+    max_body: Annotated[int, Field(ge=1024)] = Field(
+        4 * 1024 * 1024, description="Largest request in bytes."
+    )
+
+
+class CorsSettings(Section):
+    """Browser-based clients."""
+
+    origins: tuple[CorsOrigin, ...] = Field(
+        (), description="Origins that may read answers of /token, /revoke and /mcp, or *."
+    )
+
+
+class CleanupSettings(Section):
+    """Deleting what is spent and expired."""
+
+    enabled: bool = Field(True, description="Clean up at start and at the interval.")
+    interval: Lifetime = Field(timedelta(minutes=15), description="Time between two runs.")
+
+
+class ToolSettings(Section):
+    """What the operator decides about one tool."""
+
+    enabled: bool = Field(True, description="Whether the tool is offered.")
+    timeout: Timeout | None = Field(None, description="Longest time for one call.")
+    scopes: tuple[Scope, ...] = Field((), description="Scopes needed in addition.")
+
+
+class PluginSettings(Section):
+    """One plugin; being listed is what loads it."""
+
+    timeout: Timeout | None = Field(
+        None, description="Longest time for one call of any of its tools, waiting included."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
+        16, description="Calls at a time; also the threads for plain functions."
+    )
+    scopes: tuple[Scope, ...] = Field(
+        (), description="Scopes that each of its tools needs in addition."
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="stop: the server does not start without it. skip: it starts and says so.",
+    )
+    tools: dict[str, ToolSettings] = Field(
+        {},
+        description="Decisions about single tools, by name.",
+        examples=[{"my_tool": {"enabled": True, "timeout": "30s", "scopes": []}}],
+    )
+    config: dict[str, Any] = Field({}, description="The plugin's own settings; its model decides.")
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    server: ServerSettings = ServerSettings()
+    data_dir: Path = Field(
+        Path(".mcpserve"),
+        description="Where the embedded database lives; relative to the folder of config.yaml.",
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    oauth: OAuthSettings = OAuthSettings()
+    login: LoginSettings = LoginSettings()
+    limits: LimitsSettings = LimitsSettings()
+    log: LogSettings = LogSettings()
+    mcp: McpSettings = McpSettings()
+    cors: CorsSettings = CorsSettings()
+    cleanup: CleanupSettings = CleanupSettings()
+    plugins: dict[str, PluginSettings] = Field(
+        {}, description="Plugins by entry-point name; being listed is what loads one."
+    )
+
+    @model_validator(mode="after")
+    def _auto_approve_stays_at_home(self) -> "Settings":
+        if self.oauth.auto_approve and not self.server.loopback:
+            raise ValueError(
+                "oauth.auto_approve is for development: server.public_url must be localhost"
+            )
+        return self
+
+
+def explain(error: ValidationError, *prefix: str) -> list[str]:
+    """One line for each problem, each starting with its key path. Never shows a value."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(str(part) for part in (*prefix, *problem["loc"]) if part != "[key]")
+        message = MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        lines.append(f"{path}: {message}" if path else message)
+    return lines
