@@ -1,0 +1,292 @@
+"""The plugin host: hookspecs, discovery, and the tools that the configured plugins hand over.
+
+Being named in the configuration is what loads a plugin; nothing else is imported.
+"""
+
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, distributions
+from typing import Any
+
+import anyio
+import pluggy
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mcpserve.errors import ConfigError, PluginError
+from mcpserve.settings import PluginSettings, ToolSettings, explain
+from mcpserve.tools import (
+    CALL_SCOPE,
+    DEFAULT_TIMEOUT,
+    BoundTool,
+    Observer,
+    Tool,
+    ToolCall,
+    ToolRegistry,
+    tool_from_function,
+)
+
+logger = logging.getLogger(__name__)
+
+PROJECT = "mcpserve"
+"""Name of the pluggy project and of the entry-point group."""
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Stricter than the protocol (128 and dots), because clients are."""
+
+
+class NoConfig(BaseModel):
+    """The config model of a plugin that declares none: ``config:`` must stay empty."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Hooks:
+    """What a plugin may implement. Each hook may take fewer arguments than listed."""
+
+    @hookspec(firstresult=True)
+    def mcpserve_config(self) -> type[BaseModel] | None:
+        """Return the pydantic model of ``config:``. Without it, ``config:`` must be empty."""
+
+    @hookspec(firstresult=True)
+    def mcpserve_tools(
+        self, config: BaseModel, exit_stack: AsyncExitStack
+    ) -> Iterable[Tool | Callable[..., Any]] | None:
+        """Return this plugin's tools. May be ``async``. ``exit_stack`` is closed at shutdown."""
+
+    @hookspec
+    def mcpserve_tool_called(self, call: ToolCall) -> None:
+        """Observe the end of a call of any tool. Must not block; an exception is logged."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An entry point of the group ``mcpserve`` and the distribution that offers it."""
+
+    name: str
+    entry_point: EntryPoint
+    distribution: str
+    version: str
+
+
+def installed() -> list[Installed]:
+    """Every plugin that is installed, by name. Imports none of them."""
+    found = {
+        (entry_point.name, distribution.name): Installed(
+            entry_point.name, entry_point, distribution.name, distribution.version
+        )
+        for distribution in reversed(list(distributions()))
+        for entry_point in distribution.entry_points
+        if entry_point.group == PROJECT
+    }
+    return [found[key] for key in sorted(found)]
+
+
+def discover(name: str, available: Sequence[Installed]) -> object:
+    """Import the plugin. Raises :class:`PluginError` unless exactly one package offers it."""
+    offers = [plugin for plugin in available if plugin.name == name]
+    if len(offers) != 1:
+        found = ", ".join(offer.distribution for offer in offers) or "no installed package"
+        raise PluginError(name, f"{found} provides it; exactly one package must")
+    try:
+        return offers[0].entry_point.load()
+    except Exception as error:
+        raise PluginError(name, f"import failed: {type(error).__name__}: {error}") from error
+
+
+def make_manager() -> pluggy.PluginManager:
+    """Return a manager that knows our hooks and no plugin."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    return manager
+
+
+def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
+    """Register a plugin under its config name.
+
+    Raises :class:`PluginError` if it implements a hook that does not exist, or wrongly.
+    """
+    try:
+        manager.register(plugin, name)
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise PluginError(name, " ".join(str(error).split())) from error
+
+
+@dataclass(frozen=True)
+class LoadedPlugins:
+    """The plugins' tools, and the plugins that could not be had."""
+
+    registry: ToolRegistry
+    names: tuple[str, ...]
+    skipped: Mapping[str, str]
+    """Name to reason, of plugins with ``on_error: skip``."""
+    models: Mapping[str, type[BaseModel]]
+    """Name to the model of its ``config:``."""
+
+
+async def load(
+    configured: Mapping[str, PluginSettings],
+    exit_stack: AsyncExitStack,
+    find: Callable[[str], object] | None = None,
+) -> LoadedPlugins:
+    """Load every configured plugin; one that fails stops the server or is skipped, as configured.
+
+    ``find`` returns a plugin by name; by default what is installed. Clean-up goes to
+    ``exit_stack``; that of a plugin which fails half-way is done at once. Raises the plugin's
+    :class:`PluginError`, or one :class:`~mcpserve.errors.ConfigError` with a line for each.
+    """
+    find = find or functools.partial(discover, available=installed())
+    manager = make_manager()
+    built: dict[str, BoundTool] = {}
+    skipped: dict[str, str] = {}
+    problems: list[PluginError] = []
+    for name, settings in configured.items():
+        try:
+            async with AsyncExitStack() as own:
+                register(manager, name, find(name))
+                tools = await build_tools(manager, name, settings, own)
+                add(built, tools)
+                exit_stack.push_async_exit(own.pop_all())
+        except PluginError as error:
+            if manager.has_plugin(name):
+                manager.unregister(name=name)
+            if settings.on_error == "skip":
+                logger.error("started without %s", error)
+                skipped[name] = str(error)
+            else:
+                problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigError("\n".join(str(problem) for problem in problems))
+    names = tuple(name for name in configured if name not in skipped)
+    models = {name: config_model(manager, name) for name in names}
+    return LoadedPlugins(
+        ToolRegistry(list(built.values()), observers(manager)), names, skipped, models
+    )
+
+
+async def build_tools(
+    manager: pluggy.PluginManager, name: str, settings: PluginSettings, exit_stack: AsyncExitStack
+) -> list[BoundTool]:
+    """Validate a plugin's config, ask it for its tools and apply what the operator decided.
+
+    Raises :class:`PluginError` with the reason in one line.
+    """
+    config = plugin_config(manager, name, settings.config)
+    tools = await plugin_tools(manager, name, config, exit_stack)
+    check_overrides(name, settings, tools)
+    slots = anyio.CapacityLimiter(settings.concurrency)
+    overrides = [(tool, settings.tools.get(tool.name, ToolSettings())) for tool in tools]
+    return [
+        bind(tool, name, settings, override, slots=slots)
+        for tool, override in overrides
+        if override.enabled
+    ]
+
+
+def add(built: dict[str, BoundTool], tools: Sequence[BoundTool]) -> None:
+    """Add the tools of one plugin, all or none. Raises :class:`PluginError` for a taken name."""
+    for bound in tools:
+        if (other := built.get(bound.tool.name)) is not None:
+            raise PluginError(
+                bound.plugin,
+                f"tool {bound.tool.name!r} already comes from plugin {other.plugin!r}",
+            )
+    built.update({bound.tool.name: bound for bound in tools})
+
+
+def bind(
+    tool: Tool,
+    name: str,
+    plugin: PluginSettings,
+    override: ToolSettings,
+    *,
+    slots: anyio.CapacityLimiter,
+) -> BoundTool:
+    """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up."""
+    decided = override.timeout or plugin.timeout
+    return BoundTool(
+        tool=tool,
+        plugin=name,
+        scopes=frozenset({CALL_SCOPE, *tool.scopes, *plugin.scopes, *override.scopes}),
+        timeout=decided.total_seconds() if decided else tool.timeout or DEFAULT_TIMEOUT,
+        slots=slots,
+    )
+
+
+def config_model(manager: pluggy.PluginManager, name: str) -> type[BaseModel]:
+    """Return the pydantic model of the plugin's ``config:``."""
+    model = call_hook(manager, name, "mcpserve_config") or NoConfig
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(name, "mcpserve_config must return a pydantic model class")
+    return model
+
+
+def plugin_config(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> BaseModel:
+    """Return the plugin's ``config:`` as its own model."""
+    try:
+        return config_model(manager, name).model_validate(config)
+    except ValidationError as error:
+        # Not from error: a traceback would show the values, and they may be secrets.
+        raise PluginError(name, "; ".join(explain(error, "config"))) from None
+
+
+async def plugin_tools(
+    manager: pluggy.PluginManager, name: str, config: BaseModel, exit_stack: AsyncExitStack
+) -> list[Tool]:
+    """Return the tools of one plugin, with valid and distinct names."""
+    handed = call_hook(manager, name, "mcpserve_tools", config=config, exit_stack=exit_stack)
+    try:
+        if inspect.isawaitable(handed):
+            handed = await handed
+        tools = [
+            item if isinstance(item, Tool) else tool_from_function(item) for item in handed or ()
+        ]
+    except Exception as error:
+        raise PluginError(name, f"mcpserve_tools: {type(error).__name__}: {error}") from error
+    for position, tool in enumerate(tools):
+        if not TOOL_NAME.fullmatch(tool.name):
+            raise PluginError(name, f"tool name {tool.name!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
+        if any(tool.name == earlier.name for earlier in tools[:position]):
+            raise PluginError(name, f"tool {tool.name!r} is there twice")
+    return tools
+
+
+def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> Any:
+    """Call the hook of one plugin alone; ``None`` if it has no such hook."""
+    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
+    try:
+        return manager.subset_hook_caller(hook, others)(**arguments)
+    except Exception as error:
+        raise PluginError(name, f"{hook}: {type(error).__name__}: {error}") from error
+
+
+def check_overrides(name: str, plugin: PluginSettings, tools: Sequence[Tool]) -> None:
+    """Refuse settings for a tool that the plugin does not have."""
+    known = {tool.name for tool in tools}
+    if unknown := sorted(set(plugin.tools) - known):
+        raise PluginError(
+            name, f"tools.{unknown[0]}: no such tool; it has {', '.join(sorted(known)) or 'none'}"
+        )
+
+
+def observers(manager: pluggy.PluginManager) -> list[Observer]:
+    """Return one observer per plugin that has the hook; one failing spares the others."""
+    return [
+        functools.partial(observe, manager, hook.plugin_name)
+        for hook in manager.hook.mcpserve_tool_called.get_hookimpls()
+    ]
+
+
+def observe(manager: pluggy.PluginManager, name: str, call: ToolCall) -> None:
+    """Tell one plugin of a call."""
+    call_hook(manager, name, "mcpserve_tool_called", call=call)

@@ -1,0 +1,12 @@
+"""Who calls: the result of authentication, and all that a plugin learns about the caller."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The client, the person behind it, and what the token allows."""
+
+    client_id: str
+    subject: str
+    scopes: frozenset[str]
