@@ -1,0 +1,44 @@
+"""What an operator can set for this plugin."""
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+FREE_HOSTS = frozenset({"geocoding-api.open-meteo.com", "api.open-meteo.com"})
+
+
+class Config(BaseModel):
+    """The plugin's ``config:``. The defaults are the free service: no key, non-commercial use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    geocoding_url: HttpUrl = Field(
+        HttpUrl("https://geocoding-api.open-meteo.com"),
+        description="Service that finds places. With an API key: "
+        "https://customer-geocoding-api.open-meteo.com",
+    )
+    forecast_url: HttpUrl = Field(
+        HttpUrl("https://api.open-meteo.com"),
+        description="Service that forecasts. With an API key: https://customer-api.open-meteo.com",
+    )
+    timeout: float = Field(
+        8.0,
+        gt=0,
+        le=60,
+        description="Seconds for one request to a service; a call makes two at the most.",
+    )
+    language: str = Field(
+        "en",
+        pattern="^[a-z]{2}$",
+        description="Language of the names of places, regions and countries, given and answered.",
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key of a paying customer of Open-Meteo. Empty: none is sent."
+    )
+
+    @model_validator(mode="after")
+    def _key_goes_to_customer_hosts(self) -> "Config":
+        if self.api_key and FREE_HOSTS & {self.geocoding_url.host, self.forecast_url.host}:
+            raise ValueError(
+                "api_key needs geocoding_url: https://customer-geocoding-api.open-meteo.com "
+                "and forecast_url: https://customer-api.open-meteo.com"
+            )
+        return self
