@@ -1,0 +1,51 @@
+"""The plugin's ``config:``: the name of a provider and a section for each, made of the table."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+
+from mcpserve_search_web.provider import Provider
+from mcpserve_search_web.providers import DEFAULT, PROVIDERS
+
+
+class Choice(BaseModel):
+    """What is there whatever the provider."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str = Field(
+        DEFAULT, description="Which service searches.", json_schema_extra={"enum": [*PROVIDERS]}
+    )
+    timeout: float = Field(
+        10, gt=0, le=60, description="Seconds to wait for a connection, and then for an answer."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chosen_section_is_there(cls, values: Any) -> Any:
+        """So that a key missing in it is reported with the path at which to write it."""
+        chosen = values.get("provider", DEFAULT) if isinstance(values, dict) else None
+        if chosen in [*PROVIDERS] and values.get(chosen) is None:
+            return {**values, chosen: {}}
+        return values
+
+    @field_validator("provider")
+    @classmethod
+    def _provider_is_known(cls, name: str) -> str:
+        if name not in PROVIDERS:
+            raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
+        return name
+
+    @property
+    def chosen(self) -> Provider:
+        """The provider with its settings."""
+        provider: Provider = getattr(self, self.provider)
+        return provider
+
+
+SECTIONS: dict[str, Any] = {
+    name: (section | None, Field(None, description=section.__doc__))
+    for name, section in PROVIDERS.items()
+}
+
+Config = create_model("Config", __base__=Choice, __doc__="Settings of the plugin.", **SECTIONS)
