@@ -1,0 +1,412 @@
+"""PostgreSQL through aiopg: a fair pool, transactions with limits, errors that callers can act on.
+
+Every write belongs into a transaction: outside of one a statement commits by itself, also when
+its caller was cancelled. No state of a session is ever set, so pgbouncer may pool transactions.
+Parameters are written ``%(name)s`` (then ``%`` is ``%%``); a NUL character in one is a ValueError.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Protocol, Self
+from weakref import ReferenceType
+
+import aiopg
+from psycopg2 import BINARY, Error, ProgrammingError, errors, extensions
+from psycopg2.extras import NamedTupleCursor
+
+from mcpserve.errors import ConfigError, DatabaseError, DatabaseTimeout, DatabaseUnavailable
+
+Row = Any
+"""A named tuple, the columns are attributes. Any, because only the SQL knows the columns."""
+
+UniqueViolation = errors.UniqueViolation
+
+CONNECT_TIMEOUT = 5.0
+
+GRACE = 1.0
+"""Seconds that a server gets to report its own timeout before it counts as silent."""
+
+UNAVAILABLE = ("08", "53", "57", "58", "25006")
+"""SQLSTATE prefixes: connection, resources, shutdown, system; a primary that became a standby."""
+
+
+class DatabaseConflict(DatabaseError):
+    """Another transaction came in between (deadlock, serialization); nothing was written."""
+
+
+class Queryable(Protocol):
+    """Whatever can run one statement."""
+
+    def _statement(
+        self, sql: str, params: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[aiopg.Cursor]: ...
+
+    async def row(self, sql: str, /, **params: Any) -> Row | None:
+        """Return the first row, or None."""
+        async with self._statement(sql, params) as cursor:
+            return await cursor.fetchone()
+
+    async def one(self, sql: str, /, **params: Any) -> Row:
+        """Return the row, which must be there."""
+        row = await self.row(sql, **params)
+        if row is None:
+            raise LookupError("the statement returned no row")
+        return row
+
+    async def rows(self, sql: str, /, **params: Any) -> list[Row]:
+        """Return all rows."""
+        async with self._statement(sql, params) as cursor:
+            return await cursor.fetchall()
+
+    async def execute(self, sql: str, /, **params: Any) -> int:
+        """Return the number of rows affected."""
+        async with self._statement(sql, params) as cursor:
+            return cursor.rowcount
+
+
+class Transaction(Queryable):
+    """A connection between BEGIN and COMMIT, for one task at a time."""
+
+    def __init__(self, connection: "_Connection", *, timeout: float) -> None:
+        self._connection: _Connection | None = connection
+        self._timeout = timeout
+
+    @asynccontextmanager
+    async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:
+        if self._connection is None:
+            raise RuntimeError("the transaction has ended, its connection is somebody else's")
+        yield await self._connection.run(sql, params, limit=self._timeout)
+
+    def _end(self) -> None:
+        self._connection = None
+
+
+class Database(Queryable):
+    """A pool of connections; its own ``row``, ``rows`` and ``execute`` commit by themselves.
+
+    A SELECT is sent a second time when its connection breaks; nothing else is. After a timeout
+    the server may still finish such a statement, see ``client_connection_check_interval``.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        acquire_timeout: float,
+        statement_timeout: float,
+        lock_timeout: float,
+    ) -> None:
+        self._dsn = dsn
+        self._server = _server_name(dsn)
+        self._acquire_timeout = acquire_timeout
+        self._statement_timeout = statement_timeout
+        self._lock_timeout = lock_timeout
+        # Not aiopg's pool: there newcomers overtake waiters, and dead connections stay in it.
+        self._slots = asyncio.Semaphore(pool_size)
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        dsn: str,
+        *,
+        pool_size: int = 10,
+        acquire_timeout: float = 2.0,
+        statement_timeout: float = 5.0,
+        lock_timeout: float = 2.0,
+    ) -> AsyncIterator[Self]:
+        """Open the pool and make sure that the server answers; times are in seconds.
+
+        Raises ConfigError for a malformed ``dsn`` and DatabaseUnavailable without a server; the
+        message names the server and never the password.
+        """
+        database = cls(
+            dsn,
+            pool_size=pool_size,
+            acquire_timeout=acquire_timeout,
+            statement_timeout=statement_timeout,
+            lock_timeout=lock_timeout,
+        )
+        try:
+            await database.ping()
+            yield database
+        finally:
+            database._close()
+
+    @property
+    def server(self) -> str:
+        """Name the server, without the password."""
+        return self._server
+
+    async def server_version(self) -> str:
+        """Return the version of PostgreSQL, such as ``18.6``."""
+        return str((await self.one("SELECT current_setting('server_version') AS v")).v)
+
+    async def ping(self) -> None:
+        """Raise DatabaseError unless the server answers."""
+        await self.row("SELECT 1")
+
+    @asynccontextmanager
+    async def transaction(self, *, unlimited: bool = False) -> AsyncIterator[Transaction]:
+        """Commit at the end of the block; roll back when it raises or is cancelled.
+
+        ``unlimited`` lifts the limit on statements, not the one on locks (for migrations).
+        DatabaseUnavailable out of the COMMIT means that its outcome is unknown.
+        """
+        limit = math.inf if unlimited else self._statement_timeout
+        # One round trip; LOCAL, because pgbouncer gives the session to others afterwards. Who
+        # reads after taking a lock relies on READ COMMITTED, whatever the server's default is.
+        begin = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED;"
+            f" SET LOCAL statement_timeout = {_milliseconds(limit)};"
+            f" SET LOCAL lock_timeout = {_milliseconds(self._lock_timeout)};"
+            " SET LOCAL idle_in_transaction_session_timeout ="
+            f" {_milliseconds(self._statement_timeout)}"
+        )
+        async with self._opened(begin, {}, repeat=True) as (connection, _):
+            transaction = Transaction(connection, timeout=limit + GRACE)
+            try:
+                yield transaction
+            except Exception:
+                with suppress(DatabaseError, Error):
+                    await connection.run("ROLLBACK", {}, limit=self._statement_timeout)
+                raise
+            except BaseException:
+                # Cancelled: nothing is awaited any more, the server rolls back at the hang-up.
+                connection.close()
+                raise
+            finally:
+                transaction._end()
+            await _commit(connection, limit=limit + GRACE)
+
+    @asynccontextmanager
+    async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:
+        repeat = sql.lstrip()[:6].upper() == "SELECT"
+        async with self._opened(sql, params, repeat=repeat) as (_, cursor):
+            yield cursor
+
+    @asynccontextmanager
+    async def _opened(
+        self, sql: str, params: Mapping[str, Any], *, repeat: bool
+    ) -> AsyncIterator[tuple["_Connection", aiopg.Cursor]]:
+        """Lend a connection after its first statement, which may ``repeat`` on another one."""
+        limit = self._statement_timeout
+        async with self._slot():
+            connection = self._live_idle() or await self._new()
+            try:
+                try:
+                    cursor = await connection.run(sql, params, limit=limit)
+                except DatabaseUnavailable:
+                    if not repeat:
+                        raise
+                    connection = await self._new()
+                    cursor = await connection.run(sql, params, limit=limit)
+                yield connection, cursor
+            finally:
+                self._give_back(connection)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Wait for the right to use a connection: first come, first served."""
+        try:
+            async with asyncio.timeout(self._acquire_timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            message = f"no connection to {self._server} became free in {self._acquire_timeout:g} s"
+            raise DatabaseUnavailable(message) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _live_idle(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_alive():
+                return connection
+        return None
+
+    async def _new(self) -> "_Connection":
+        try:
+            return await _Connection.open(self._dsn)
+        except (Error, TimeoutError) as error:
+            reason = _one_line(error) or f"no answer in {CONNECT_TIMEOUT:g} s"
+            message = f"cannot connect to {self._server}: {reason}"
+            raise DatabaseUnavailable(message) from error
+
+    def _give_back(self, connection: "_Connection") -> None:
+        if connection.is_idle() and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _close(self) -> None:
+        """Close what is idle; what is in use closes when it is given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Connection(aiopg.Connection):
+    """aiopg's connection with another way of waiting; the private names are pinned by tests.
+
+    aiopg's own never connects when the first address of a host refuses (libpq goes on with
+    another socket of the same number), loses SQL errors once 1024 files are open (``select``),
+    and passes a statement_timeout off as a cancellation of the task.
+    """
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """Connect, or raise what the driver raises. Looking up a host name blocks, in libpq."""
+        connection = cls(
+            dsn,
+            CONNECT_TIMEOUT,
+            enable_hstore=False,
+            enable_uuid=False,
+            cursor_factory=NamedTupleCursor,
+        )
+        await connection
+        for caster in (_BYTES, _BYTES_ARRAY):
+            extensions.register_type(caster, connection.raw)
+        return connection
+
+    async def run(self, sql: str, params: Mapping[str, Any], *, limit: float) -> aiopg.Cursor:
+        """Run one statement. After DatabaseUnavailable the connection is closed.
+
+        Without parameters ``%`` stands for itself. Raises psycopg2's own errors for mistakes.
+        """
+        try:
+            cursor = await self.cursor()
+            await cursor.execute(sql, params or None, timeout=limit)
+        except TimeoutError:
+            raise DatabaseTimeout(f"no answer in {limit:g} s") from None
+        except (errors.QueryCanceled, errors.LockNotAvailable) as error:
+            raise DatabaseTimeout(_one_line(error)) from error
+        except (errors.SerializationFailure, errors.DeadlockDetected) as error:
+            raise DatabaseConflict(_one_line(error)) from error
+        except Error as error:
+            if not self.closed and not (error.pgcode or "").startswith(UNAVAILABLE):
+                raise
+            self.close()
+            raise DatabaseUnavailable(_one_line(error)) from error
+        return cursor
+
+    def is_alive(self) -> bool:
+        """Tell whether the server has not hung up, also if the loop was too busy to notice."""
+        for _ in ("its last words", "its hang-up"):
+            self._ready(self._weakref)
+        return not self.closed
+
+    def is_idle(self) -> bool:
+        """Tell whether the connection is open and outside of any transaction."""
+        status: int = self.raw.get_transaction_status()
+        return status == extensions.TRANSACTION_STATUS_IDLE
+
+    async def _connect(self) -> aiopg.Connection:
+        self._loop.remove_reader(self.raw.fileno())
+        self._fileno = None
+        try:
+            async with asyncio.timeout(self.timeout):
+                while (state := self.raw.poll()) != extensions.POLL_OK:
+                    await _readiness(self.raw.fileno(), writing=state == extensions.POLL_WRITE)
+        except BaseException:
+            self.raw.close()
+            raise
+        self._fileno = self.raw.fileno()
+        self._loop.add_reader(self._fileno, self._ready, self._weakref)
+        return await super()._connect()
+
+    async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:  # noqa: ASYNC109
+        self._ready(self._weakref)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except (asyncio.CancelledError, TimeoutError):
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+
+    @staticmethod
+    def _ready(weak_self: ReferenceType[Any]) -> None:
+        self = weak_self()
+        if self is None or self.closed:
+            return
+        waiter = self._waiter
+        try:
+            state = self.raw.poll()
+        except Error as error:
+            if waiter and not waiter.done():
+                waiter.set_exception(error)
+            if self.closed:
+                # At once: libpq has closed the socket, its number will be somebody else's.
+                self.close()
+            return
+        self._watch_for_writing(wanted=state == extensions.POLL_WRITE)
+        if state == extensions.POLL_OK and waiter and not waiter.done():
+            waiter.set_result(None)
+
+    def _watch_for_writing(self, *, wanted: bool) -> None:
+        if wanted and not self._writing:
+            self._loop.add_writer(self.raw.fileno(), self._ready, self._weakref)
+        elif self._writing and not wanted:
+            self._loop.remove_writer(self.raw.fileno())
+        self._writing = wanted
+
+
+async def _readiness(descriptor: int, *, writing: bool) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    watch, forget = loop.add_reader, loop.remove_reader
+    if writing:
+        watch, forget = loop.add_writer, loop.remove_writer
+    watch(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        forget(descriptor)
+
+
+async def _commit(connection: _Connection, *, limit: float) -> None:
+    try:
+        cursor = await connection.run("COMMIT", {}, limit=limit)
+    except DatabaseTimeout as error:
+        if connection.closed:
+            raise DatabaseUnavailable("COMMIT was not answered: outcome unknown") from error
+        raise
+    if cursor.raw.statusmessage == "ROLLBACK":
+        # The server reports no error here, and the caller would believe in the write.
+        raise errors.InFailedSqlTransaction("a statement had failed, so COMMIT rolled back")
+
+
+def _bytes(value: Any, cursor: Any) -> bytes | None:
+    view = BINARY(value, cursor)
+    return None if view is None else bytes(view)
+
+
+_BYTES = extensions.new_type((17,), "BYTES", _bytes)
+_BYTES_ARRAY = extensions.new_array_type((1001,), "BYTES[]", _BYTES)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return PostgreSQL's notation, in which 0 is no limit."""
+    return 0 if math.isinf(seconds) else math.ceil(seconds * 1000)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _server_name(dsn: str) -> str:
+    try:
+        parts = extensions.parse_dsn(dsn)
+    except ProgrammingError:
+        # Not chained: libpq quotes the DSN, and with it the password.
+        message = "database.url: expected postgresql://user:password@host:port/database"
+        raise ConfigError(message) from None
+    host, port = parts.get("host", "the default host"), parts.get("port", "5432")
+    return f"database {parts.get('dbname', '')!r} at {host}:{port}"

@@ -1,0 +1,47 @@
+"""Fixtures for every test that needs PostgreSQL."""
+
+import asyncio
+from pathlib import Path
+
+import postgres
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from mcpserve import migrate
+from mcpserve.db import Database
+
+SCHEMA = Path(__file__).parent.parent / "schema"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """DSN of a maintenance database: MCPSERVE_TEST_DSN, or of a cluster for this run."""
+    with postgres.cluster() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def template(cluster):
+    """Name of a database with the whole schema and no rows."""
+
+    async def apply(dsn):
+        async with Database.connect(dsn) as db:
+            await migrate.apply(db, SCHEMA)
+
+    with postgres.new_database(cluster) as dsn:
+        asyncio.run(apply(dsn))
+        yield parse_dsn(dsn)["dbname"]
+
+
+@pytest.fixture
+def dsn(cluster, template):
+    """DSN of a migrated database of this test's own."""
+    with postgres.new_database(cluster, template=template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_dsn(cluster):
+    """DSN of a database of this test's own, without any table."""
+    with postgres.new_database(cluster) as dsn:
+        yield dsn

@@ -1,0 +1,93 @@
+"""Databases for tests: one throw-away cluster for a run, one database for a test."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn
+
+from mcpserve import embedded
+
+# Nothing here outlives the run, so nothing needs to survive a crash.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "client_connection_check_interval": "100ms",
+}
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """Yield the DSN of a database whose user may create others: given by the caller, or new."""
+    given = os.environ.get("MCPSERVE_TEST_DSN")
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="mcpserve-test-", dir=_memory()))
+    try:
+        folder.chmod(0o711)  # for root, whose server runs as another user
+        server = embedded.start(folder, settings=SETTINGS)
+        try:
+            yield server.dsn
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _memory() -> str | None:
+    """Return a folder in memory if there is a roomy one: a database is 300 small files."""
+    folder = "/dev/shm"
+    if not os.path.isdir(folder):
+        return None
+    room = os.statvfs(folder)
+    roomy = room.f_bavail * room.f_frsize > 1 << 30
+    return folder if roomy and not room.f_flag & os.ST_NOEXEC else None
+
+
+@contextmanager
+def new_database(maintenance_dsn: str, *, template: str = "template1") -> Iterator[str]:
+    """Yield the DSN of a copy of ``template``, which goes away with everybody connected to it."""
+    name = f"mcpserve_test_{uuid.uuid4().hex}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    query(maintenance_dsn, create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield make_dsn(maintenance_dsn, dbname=name)
+    finally:
+        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        query(maintenance_dsn, drop)
+
+
+def query(dsn: str, statement: str | sql.Composable) -> list[Any]:
+    """Run one statement on a connection of its own and block until it is done."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def hang_up_on_everybody_else(dsn: str) -> int:
+    """End all other connections to this database and return their number."""
+    statement = """
+        SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+    """
+    return len(query(dsn, statement))
+
+
+def backends(dsn: str) -> set[int]:
+    """Return the process ids of all other connections to this database."""
+    statement = """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+    """
+    return {pid for (pid,) in query(dsn, statement)}
