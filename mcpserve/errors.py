@@ -113,12 +113,6 @@ class InvalidGrant(OAuthError):
         self.guessed = guessed
 
 
-class UnauthorizedClient(OAuthError):
-    """The client may not use this grant type (RFC 6749 §5.2)."""
-
-    error = "unauthorized_client"
-
-
 class UnsupportedGrantType(OAuthError):
     """The grant type is not known here (RFC 6749 §5.2)."""
 

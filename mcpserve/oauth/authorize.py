@@ -1,0 +1,352 @@
+"""The authorization endpoint (OAuth 2.1 §4.1): checking a request, and deciding it.
+
+Until client and redirect URI are known to belong together an error is a page. After that an
+:class:`AuthorizationRequest` exists, and only it can send an answer to the client.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from mcpserve import crypto
+from mcpserve.db import Database, Queryable
+from mcpserve.errors import (
+    AccessDenied,
+    ConsentRequired,
+    InvalidRequest,
+    LoginRequired,
+    OAuthError,
+    PageError,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    UnsupportedResponseType,
+)
+from mcpserve.oauth import clients, redirect_uris, resources
+from mcpserve.oauth.forms import Parameters
+from mcpserve.oauth.scopes import Scopes
+from mcpserve.oauth.store import browsers, grants
+from mcpserve.oauth.store.browsers import BrowserSession, NewRequest, PendingRequest
+from mcpserve.oauth.store.clients import Client
+
+CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+"""Base64url of a SHA-256 (RFC 7636 §4.2)."""
+
+PARAMETERS = (
+    "response_type",
+    "response_mode",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "scope",
+    "prompt",
+    "nonce",
+    "request",
+    "request_uri",
+    "registration",
+)
+"""What may be there once only; ``resource`` has a rule of its own."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What this authorization server is, as far as a request is judged by it."""
+
+    issuer: str
+    resource: str
+    scopes: Scopes
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """A request whose client and redirect URI are proven; it is filled in check by check."""
+
+    client: Client
+    redirect_uri: str
+    parameters: Parameters
+    state: str | None = None
+    scopes: frozenset[str] = frozenset()
+    resource: str = ""
+    code_challenge: str = ""
+    prompt: frozenset[str] = frozenset()
+
+    def to_keep(self) -> NewRequest:
+        """Return what is stored while the person logs in and decides."""
+        return NewRequest(
+            client_id=self.client.client_id,
+            redirect_uri=self.redirect_uri,
+            state=self.state,
+            scopes=self.scopes,
+            resource=self.resource,
+            code_challenge=self.code_challenge,
+            fresh_login="login" in self.prompt,
+        )
+
+
+class Refused(OAuthError):
+    """A refused request with the redirect that tells the client (OAuth 2.1 §4.1.2.1)."""
+
+    def __init__(self, error: OAuthError, location: str) -> None:
+        super().__init__(error.description)
+        self.cause = error
+        self.location = location
+
+
+def answer(redirect_uri: str, issuer: str, *, state: str | None, **parameters: str) -> str:
+    """Return the URL of an answer; every one carries ``iss`` (RFC 9207 §2) and the exact state."""
+    parameters["iss"] = issuer
+    if state is not None:
+        parameters["state"] = state
+    separator = "&" if "?" in redirect_uri else "?"
+    if redirect_uri.endswith(("?", "&")):
+        separator = ""
+    return redirect_uri + separator + urlencode(parameters)
+
+
+def error_answer(redirect_uri: str, issuer: str, *, state: str | None, error: OAuthError) -> str:
+    """Return the URL that tells the client of an error."""
+    return answer(
+        redirect_uri, issuer, state=state, error=error.error, error_description=error.description
+    )
+
+
+def state_of(parameters: Parameters) -> str | None:
+    """Return the state to send back; none if it was the parameter that is there twice."""
+    try:
+        return parameters.one("state")
+    except InvalidRequest:
+        return None
+
+
+async def validate(db: Queryable, server: Server, parameters: Parameters) -> AuthorizationRequest:
+    """Return the request if all of it is good.
+
+    Client and redirect URI first: until both hold, errors are pages
+    (:class:`~mcpserve.errors.PageError`); after that, :class:`Refused`.
+    """
+    client = await _client(db, parameters)
+    redirect_uri = _redirect_uri(client, parameters)
+    request = AuthorizationRequest(client, redirect_uri, parameters)
+    try:
+        for check in CHECKS:
+            request = check(request, server)
+    except OAuthError as error:
+        state = state_of(parameters)
+        location = error_answer(redirect_uri, server.issuer, state=state, error=error)
+        raise Refused(error, location) from error
+    return request
+
+
+async def _client(db: Queryable, parameters: Parameters) -> Client:
+    try:
+        client_id = parameters.required("client_id")
+    except InvalidRequest as error:
+        raise PageError(400, "This link is incomplete", f"{error.description}.") from error
+    client = await clients.resolve(db, client_id)
+    if client is None:
+        raise PageError(
+            400,
+            "This application is not known here",
+            "The server has no client with this id, or it was disabled. Remove the connection in "
+            "the application and add it again, or ask who runs this server to register it.",
+            error="invalid_client",
+        )
+    return client
+
+
+def _redirect_uri(client: Client, parameters: Parameters) -> str:
+    try:
+        uri = parameters.required("redirect_uri")
+    except InvalidRequest as error:
+        raise PageError(400, "This link is incomplete", f"{error.description}.") from error
+    if not redirect_uris.is_registered(uri, client.redirect_uris):
+        raise PageError(
+            400,
+            "The application asks for an answer at the wrong place",
+            f"Its redirect URI is not registered for {client.name}: {uri}",
+        )
+    return uri
+
+
+def response_mode_is_query(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Accept no other response mode."""
+    if request.parameters.one("response_mode") not in (None, "query"):
+        raise InvalidRequest("only response_mode=query is supported")
+    return request
+
+
+def parameters_are_single(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Refuse a parameter that is there twice (OAuth 2.1 §3.1)."""
+    request.parameters.require_single(*PARAMETERS)
+    return replace(request, state=request.parameters.one("state"))
+
+
+def no_request_objects(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Refuse what OpenID Connect Core §6 and §7.2.1 make optional."""
+    for name, error in (
+        ("request", RequestNotSupported),
+        ("request_uri", RequestUriNotSupported),
+        ("registration", RegistrationNotSupported),
+    ):
+        if request.parameters.one(name) is not None:
+            raise error(f"{name} is not supported")
+    return request
+
+
+def response_type_is_code(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Offer the authorization code only."""
+    if request.parameters.required("response_type") != "code":
+        raise UnsupportedResponseType("only response_type=code is supported")
+    return request
+
+
+def pkce_is_s256(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Demand PKCE with S256; an absent method would mean ``plain`` (RFC 7636 §4.3)."""
+    challenge = request.parameters.required("code_challenge")
+    if request.parameters.required("code_challenge_method") != "S256":
+        raise InvalidRequest("code_challenge_method must be S256")
+    if not CHALLENGE.fullmatch(challenge):
+        raise InvalidRequest("code_challenge must be 43 characters of base64url")
+    return replace(request, code_challenge=challenge)
+
+
+def scopes_are_known(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Take the scopes asked for, or the default."""
+    return replace(request, scopes=server.scopes.parse(request.parameters.one("scope")))
+
+
+def resource_is_ours(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """Bind the request to our MCP endpoint (RFC 8707 §2)."""
+    asked = request.parameters.all("resource")
+    return replace(request, resource=resources.canonical(asked, server.resource))
+
+
+def prompt_makes_sense(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
+    """``none`` stands alone (OpenID Connect Core §3.1.2.1); unknown values are ignored."""
+    prompt = frozenset((request.parameters.one("prompt") or "").split())
+    if "none" in prompt and len(prompt) > 1:
+        raise InvalidRequest("prompt=none cannot be combined")
+    return replace(request, prompt=prompt)
+
+
+CHECKS: tuple[Callable[[AuthorizationRequest, Server], AuthorizationRequest], ...] = (
+    response_mode_is_query,
+    parameters_are_single,
+    no_request_objects,
+    response_type_is_code,
+    pkce_is_s256,
+    scopes_are_known,
+    resource_is_ours,
+    prompt_makes_sense,
+)
+
+
+def refuse_silent(
+    request: AuthorizationRequest, server: Server, session: BrowserSession | None
+) -> None:
+    """Answer ``prompt=none``: a person is always asked. Raises :class:`Refused`."""
+    if "none" not in request.prompt:
+        return
+    logged_in = session is not None and session.user_id is not None
+    error = (
+        ConsentRequired("consent is asked every time")
+        if logged_in
+        else LoginRequired("nobody is logged in")
+    )
+    location = error_answer(request.redirect_uri, server.issuer, state=request.state, error=error)
+    raise Refused(error, location)
+
+
+async def keep(db: Database, session: BrowserSession, request: AuthorizationRequest) -> str:
+    """Store a valid request until its person decides; return its id for this browser.
+
+    Raises :class:`~mcpserve.errors.PageError` if the browser's session ended meanwhile.
+    """
+    request_id = crypto.new_token()
+    if not await browsers.create_request(
+        db, crypto.digest(request_id), session.id, request=request.to_keep()
+    ):
+        raise _logged_out()
+    return request_id
+
+
+def require_open(pending: PendingRequest | None) -> PendingRequest:
+    """Return the request if it can still be decided. Raises :class:`~mcpserve.errors.PageError`."""
+    again = "Go back to the application and start the connection again."
+    if pending is None:
+        raise PageError(400, "This request is not known in this browser", again)
+    if pending.decided:
+        raise PageError(400, "This request has been answered already", again)
+    if pending.expired:
+        raise PageError(400, "This request has expired", again)
+    if not pending.client_enabled or not redirect_uris.is_registered(
+        pending.redirect_uri, pending.registered_uris
+    ):
+        raise PageError(400, "The application has changed since it asked", again)
+    return pending
+
+
+async def approve(
+    db: Database,
+    server: Server,
+    session: BrowserSession,
+    request_id: str,
+    pending: PendingRequest,
+    *,
+    code_lifetime: timedelta,
+) -> str:
+    """Mint a code for an open request and return the redirect that carries it.
+
+    Everything is looked at again under locks. Of two approvals at once one gets a
+    :class:`~mcpserve.errors.PageError`.
+    """
+    code = crypto.new_token(crypto.AUTHORIZATION_CODE)
+    digest = crypto.digest(request_id)
+    async with db.transaction() as tx:
+        registered = await browsers.lock_enabled_client(tx, pending.client_id)
+        user_id = await browsers.lock_enabled_user(tx, session.user_id)
+        decided = await browsers.decide_request(tx, digest, session.id)
+        require_open(
+            replace(
+                pending,
+                decided=not decided,
+                client_enabled=registered is not None,
+                registered_uris=registered or (),
+            )
+        )
+        if user_id is None:
+            raise _logged_out()
+        new = grants.NewCode(
+            client_id=pending.client_id,
+            user_id=user_id,
+            redirect_uri=pending.redirect_uri,
+            scopes=pending.scopes,
+            resource=pending.resource,
+            code_challenge=pending.code_challenge,
+        )
+        if not await grants.create_code(
+            tx, crypto.digest(code), session.id, code=new, lifetime=code_lifetime
+        ):
+            raise _logged_out()
+    return answer(pending.redirect_uri, server.issuer, state=pending.state, code=code)
+
+
+def _logged_out() -> PageError:
+    return PageError(403, "You are not logged in", "Log in and start again.")
+
+
+async def deny(
+    db: Database, server: Server, session: BrowserSession, request_id: str, pending: PendingRequest
+) -> str:
+    """Close an open request and return the redirect that says so."""
+    async with db.transaction() as tx:
+        decided = await browsers.decide_request(tx, crypto.digest(request_id), session.id)
+        require_open(replace(pending, decided=not decided))
+    return error_answer(
+        pending.redirect_uri,
+        server.issuer,
+        state=pending.state,
+        error=AccessDenied("the person declined"),
+    )

@@ -1,0 +1,56 @@
+"""Bearer tokens at the MCP endpoint (RFC 6750): token to principal, error to challenge.
+
+Every request is decided by PostgreSQL after it arrived; nothing is cached.
+"""
+
+import re
+
+from mcpserve.crypto import digest
+from mcpserve.db import Queryable
+from mcpserve.errors import InsufficientScope, InvalidRequest, InvalidToken
+from mcpserve.oauth import scopes
+from mcpserve.oauth.metadata import PROTECTED_RESOURCE_PATH
+from mcpserve.oauth.store import bearer as store
+from mcpserve.principal import Principal
+
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""The ``b64token`` of RFC 6750 §2.1."""
+
+
+async def authenticate(db: Queryable, authorization: list[str], *, resource: str) -> Principal:
+    """Return who sends these ``Authorization`` headers.
+
+    Raises :class:`~mcpserve.errors.InvalidToken`, and
+    :class:`~mcpserve.errors.InvalidRequest` for two headers.
+    """
+    if not authorization:
+        raise InvalidToken("a bearer token is needed", presented=False)
+    if len(authorization) > 1:
+        raise InvalidRequest("there is more than one Authorization header")
+    scheme, _, token = authorization[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise InvalidToken("a bearer token is needed", presented=False)
+    token = token.strip(" ")
+    principal = None
+    if TOKEN.fullmatch(token):
+        principal = await store.find_principal(db, digest(token), resource=resource)
+    if principal is None:
+        raise InvalidToken("the access token is unknown, expired or revoked")
+    return principal
+
+
+def challenge(
+    issuer: str, error: InvalidToken | InsufficientScope, default_scopes: frozenset[str]
+) -> str:
+    """Return the ``WWW-Authenticate`` header of a 401 or 403 (RFC 6750 §3, RFC 9728 §5.1)."""
+    needed = error.scopes if isinstance(error, InsufficientScope) else default_scopes
+    parameters = {
+        "resource_metadata": issuer + PROTECTED_RESOURCE_PATH,
+        "scope": scopes.join(needed),
+    }
+    if isinstance(error, InsufficientScope) or error.presented:
+        parameters = {
+            "error": error.error,
+            "error_description": error.description,
+        } | parameters
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())

@@ -1,0 +1,262 @@
+"""The token endpoint's grant types: exchange a code, rotate a refresh token (OAuth 2.1 §4).
+
+``decide_*`` are pure. What they decide is written in one transaction, and an error is raised only
+after COMMIT, because raising inside would undo the revocation that goes with it.
+"""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from mcpserve import crypto
+from mcpserve.db import Database, Transaction
+from mcpserve.errors import InvalidGrant, InvalidRequest, UnsupportedGrantType
+from mcpserve.oauth import resources, scopes
+from mcpserve.oauth.forms import TokenForm
+from mcpserve.oauth.store import browsers
+from mcpserve.oauth.store import grants as store
+from mcpserve.oauth.store.clients import Client
+from mcpserve.oauth.store.grants import CodeState, RefreshState
+from mcpserve.settings import OAuthSettings
+
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+"""RFC 7636 §4.1."""
+MAX_CODE_FAILURES = 5
+CODE_IS_BAD = "the authorization code is not valid"
+TOKEN_IS_BAD = "the refresh token is not valid"  # noqa: S105 - a message
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """A new access token and the refresh token that goes with it."""
+
+    access: str
+    refresh: str
+
+    @classmethod
+    def generate(cls) -> "TokenPair":
+        """Make both at random."""
+        return cls(crypto.new_token(crypto.ACCESS_TOKEN), crypto.new_token(crypto.REFRESH_TOKEN))
+
+    @classmethod
+    def derive(cls, parent: str, salt: bytes) -> "TokenPair":
+        """Make the one pair that follows from this parent and salt."""
+        return cls(
+            crypto.derived_token(crypto.ACCESS_TOKEN, parent=parent, salt=salt),
+            crypto.derived_token(crypto.REFRESH_TOKEN, parent=parent, salt=salt),
+        )
+
+    def response(self, seconds: int, granted: frozenset[str]) -> dict[str, Any]:
+        """Return the successful answer (RFC 6749 §5.1)."""
+        return {
+            "access_token": self.access,
+            "token_type": "Bearer",
+            "expires_in": seconds,
+            "refresh_token": self.refresh,
+            "scope": scopes.join(granted),
+        }
+
+
+class Exchange(StrEnum):
+    """What to do with a presented code."""
+
+    ISSUE = "issue"
+    UNKNOWN = "there is no such code"
+    REFUSE = "wrong client, expired, or too many failures"
+    MISMATCH = "redirect_uri or code_verifier is wrong"
+    TWICE = "another request exchanged it meanwhile"
+    REPLAY = "it was exchanged before"
+
+
+def decide_exchange(state: CodeState | None, client_id: str, form: TokenForm) -> Exchange:
+    """Judge a code.
+
+    Only who proves to be the code's owner can end its grant by a replay; a thief without the
+    verifier cannot log anybody out (OAuth 2.1 §7.5.2).
+    """
+    if state is None:
+        return Exchange.UNKNOWN
+    if state.client_id != client_id:
+        return Exchange.REFUSE
+    if not _is_owner(state, form):
+        return Exchange.MISMATCH
+    if state.grant_id is not None:
+        return Exchange.TWICE if state.used_meanwhile else Exchange.REPLAY
+    if state.expired or state.failures >= MAX_CODE_FAILURES:
+        return Exchange.REFUSE
+    return Exchange.ISSUE
+
+
+def _is_owner(state: CodeState, form: TokenForm) -> bool:
+    if form.redirect_uri is not None and form.redirect_uri != state.redirect_uri:
+        return False
+    if form.code_verifier is None or not VERIFIER.fullmatch(form.code_verifier):
+        return False
+    return crypto.same(crypto.pkce_s256(form.code_verifier), state.code_challenge)
+
+
+async def authorization_code(
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+) -> dict[str, Any]:
+    """Exchange a code for tokens, once (OAuth 2.1 §4.1.3).
+
+    A replay by the owner revokes what the code was exchanged for. A failed exchange costs
+    nothing, five of them the code.
+    """
+    if form.code is None:
+        raise InvalidRequest("code is missing")
+    digest = crypto.digest(form.code)
+    pair = TokenPair.generate()
+    seconds = 0
+    async with db.transaction() as tx:
+        state = await store.lock_code(tx, digest)
+        decision = decide_exchange(state, client.client_id, form)
+        if state is not None and decision is Exchange.ISSUE:
+            # invalid_target rolls back: the code stays good.
+            resources.canonical(form.resources, state.resource)
+            issued = await _issue_first(tx, settings, state, digest, pair)
+            decision = Exchange.REFUSE if issued is None else decision
+            seconds = issued or 0
+        elif decision is Exchange.MISMATCH:
+            await store.count_code_failure(tx, digest)
+        elif state is not None and state.grant_id and decision is Exchange.REPLAY:
+            await store.end(tx, state.grant_id, state="compromised")
+    if state is None or decision is not Exchange.ISSUE:
+        raise InvalidGrant(CODE_IS_BAD, detail=decision.value, guessed=state is None)
+    return pair.response(seconds, state.scopes)
+
+
+async def _issue_first(
+    tx: Transaction, settings: OAuthSettings, state: CodeState, digest: bytes, pair: TokenPair
+) -> int | None:
+    """Start the grant; ``None`` if client or person was disabled since the code was minted."""
+    if await browsers.lock_enabled_client(tx, state.client_id) is None:
+        return None
+    if not await browsers.lock_enabled_user(tx, state.user_id):
+        return None
+    grant_id = await store.use_code(
+        tx, digest, code=state, lifetime=settings.refresh_token_lifetime
+    )
+    return await store.issue(
+        tx,
+        grant_id,
+        access=crypto.digest(pair.access),
+        refresh=crypto.digest(pair.refresh),
+        parent_id=None,
+        scopes=state.scopes,
+        access_lifetime=settings.access_token_lifetime,
+    )
+
+
+class Refresh(StrEnum):
+    """What to do with a presented refresh token."""
+
+    ROTATE = "rotate"
+    REPLAY = "repeat the last answer"
+    UNKNOWN = "there is no such token"
+    REFUSE = "wrong client, expired, revoked, or the grant has ended"
+    REUSED = "it was rotated before"
+
+
+def decide_refresh(state: RefreshState | None, client_id: str) -> Refresh:
+    """Judge a refresh token: client, expiry, grant, and only then whether it was used before.
+
+    In this order nobody can compromise a grant with a token that is not theirs or dead anyway.
+    """
+    if state is None:
+        return Refresh.UNKNOWN
+    if state.client_id != client_id or state.expired or not state.grant_active or state.revoked:
+        return Refresh.REFUSE
+    if not state.rotated:
+        return Refresh.ROTATE
+    return Refresh.REUSED if state.salt is None else Refresh.REPLAY
+
+
+async def refresh_token(
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+) -> dict[str, Any]:
+    """Rotate a refresh token (OAuth 2.1 §4.3.1).
+
+    Reuse of a rotated one compromises the grant, unless it is the client asking again inside the
+    reuse window: then it gets the same answer again.
+    """
+    if form.refresh_token is None:
+        raise InvalidRequest("refresh_token is missing")
+    presented = form.refresh_token
+    window = client.refresh_reuse_window
+    window = settings.refresh_reuse_window if window is None else window
+    answer: dict[str, Any] | None = None
+    async with db.transaction() as tx:
+        state = await store.lock_refresh_token(tx, crypto.digest(presented))
+        decision = decide_refresh(state, client.client_id)
+        if state is not None and decision is Refresh.ROTATE:
+            # invalid_scope and invalid_target roll back: the token stays good.
+            wanted = scopes.narrowed(state.scopes, form.scope)
+            resources.canonical(form.resources, state.resource)
+            answer = await _rotate(tx, settings, state, presented, wanted=wanted, window=window)
+        elif state is not None and decision is Refresh.REPLAY and state.salt:
+            answer = await _repeat(tx, state, presented, state.salt, form=form)
+            decision = Refresh.REUSED if answer is None else decision
+        if state is not None and decision is Refresh.REUSED:
+            await store.end(tx, state.grant_id, state="compromised")
+    if answer is None:
+        raise InvalidGrant(TOKEN_IS_BAD, detail=decision.value, guessed=state is None)
+    return answer
+
+
+async def _rotate(
+    tx: Transaction,
+    settings: OAuthSettings,
+    state: RefreshState,
+    presented: str,
+    *,
+    wanted: frozenset[str],
+    window: timedelta,
+) -> dict[str, Any]:
+    salt = secrets.token_bytes(16) if window else None
+    pair = TokenPair.derive(presented, salt) if salt else TokenPair.generate()
+    await store.rotate(tx, state.id, salt=salt, reusable_for=window)
+    seconds = await store.issue(
+        tx,
+        state.grant_id,
+        access=crypto.digest(pair.access),
+        refresh=crypto.digest(pair.refresh),
+        parent_id=state.id,
+        scopes=wanted,
+        access_lifetime=settings.access_token_lifetime,
+    )
+    return pair.response(seconds, wanted)
+
+
+async def _repeat(
+    tx: Transaction, state: RefreshState, presented: str, salt: bytes, *, form: TokenForm
+) -> dict[str, Any] | None:
+    """Return the last answer again; ``None`` if this request is not the one it was for."""
+    wanted = scopes.narrowed(state.scopes, form.scope)
+    resources.canonical(form.resources, state.resource)
+    pair = TokenPair.derive(presented, salt)
+    seconds = await store.live_access_token(tx, crypto.digest(pair.access), scopes=wanted)
+    return None if seconds is None else pair.response(seconds, wanted)
+
+
+Grant = Callable[[Database, OAuthSettings, Client, TokenForm], Awaitable[dict[str, Any]]]
+
+GRANT_TYPES: dict[str, Grant] = {
+    "authorization_code": authorization_code,
+    "refresh_token": refresh_token,
+}
+
+
+async def token(
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+) -> dict[str, Any]:
+    """Answer a token request of an authenticated client. Raises an ``OAuthError``."""
+    try:
+        grant = GRANT_TYPES[form.grant_type]
+    except KeyError:
+        raise UnsupportedGrantType("the grant type is not supported") from None
+    return await grant(db, settings, client, form)

@@ -1,0 +1,59 @@
+"""The documents by which clients find everything: RFC 8414, OpenID Discovery, RFC 9728.
+
+Pure functions of the settings: no header of a request can change a byte of them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"]
+"""How clients may authenticate at /token and /revoke; each of them really works."""
+
+MCP_PATH = "/mcp"
+PROTECTED_RESOURCE_PATH = f"/.well-known/oauth-protected-resource{MCP_PATH}"
+
+
+def resource(issuer: str) -> str:
+    """Return the canonical URI of the MCP endpoint: the audience of every token."""
+    return issuer + MCP_PATH
+
+
+def authorization_server(issuer: str, scopes: Iterable[str]) -> dict[str, Any]:
+    """Return the authorization server metadata (RFC 8414 §2)."""
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "scopes_supported": sorted(scopes),
+        "authorization_response_iss_parameter_supported": True,
+    }
+
+
+def openid_configuration(issuer: str, scopes: Iterable[str]) -> dict[str, Any]:
+    """Return the same with the members that OpenID Connect Discovery §3 requires.
+
+    The ``openid`` scope is not offered, so no ID token is ever signed and the key set is empty.
+    """
+    return authorization_server(issuer, scopes) | {
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    }
+
+
+def protected_resource(issuer: str, name: str, scopes: Iterable[str]) -> dict[str, Any]:
+    """Return the protected resource metadata (RFC 9728 §2), with the least scopes to begin with."""
+    return {
+        "resource": resource(issuer),
+        "authorization_servers": [issuer],
+        "scopes_supported": sorted(scopes),
+        "bearer_methods_supported": ["header"],
+        "resource_name": name,
+    }

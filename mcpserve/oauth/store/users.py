@@ -1,0 +1,132 @@
+"""The tables ``users`` and ``setup_links``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mcpserve.db import Queryable, Transaction
+from mcpserve.oauth.store import grants
+
+COLUMNS = "id, name, password_hash, created_at, disabled_at"
+
+
+@dataclass(frozen=True)
+class User:
+    """A person who can log in."""
+
+    id: str
+    name: str
+    password_hash: str
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+async def create(db: Queryable, name: str, password_hash: str) -> bool:
+    """Add a user. ``False`` if somebody has that name, in whatever case."""
+    return bool(
+        await db.execute(
+            """INSERT INTO users (name, password_hash) VALUES (%(name)s, %(hash)s)
+               ON CONFLICT DO NOTHING""",
+            name=name,
+            hash=password_hash,
+        )
+    )
+
+
+async def find(db: Queryable, name: str) -> User | None:
+    """Return the user of this name, in whatever case, disabled or not."""
+    row = await db.row(
+        f"SELECT {COLUMNS} FROM users WHERE lower(name) = lower(%(name)s)", name=name
+    )
+    return User(*row) if row else None
+
+
+async def lock_unchanged(tx: Transaction, user: User) -> bool:
+    """Whether the user may still log in with the password that was just verified.
+
+    Until the transaction ends nobody can change it or disable the account.
+    """
+    row = await tx.row(
+        """SELECT 1 FROM users
+           WHERE id = %(id)s AND password_hash = %(hash)s AND disabled_at IS NULL FOR SHARE""",
+        id=user.id,
+        hash=user.password_hash,
+    )
+    return row is not None
+
+
+async def find_all(db: Queryable) -> list[User]:
+    """Return every user by name."""
+    return [User(*row) for row in await db.rows(f"SELECT {COLUMNS} FROM users ORDER BY name")]
+
+
+async def exist(db: Queryable) -> bool:
+    """Whether there is any user."""
+    return await db.row("SELECT 1 FROM users LIMIT 1") is not None
+
+
+async def set_password(tx: Transaction, name: str, password_hash: str) -> bool:
+    """Change a password and log its owner out of every browser. ``False`` if there is no user.
+
+    Grants stay: a client's access is ended by revoking it.
+    """
+    row = await tx.row(
+        """UPDATE users SET password_hash = %(hash)s WHERE lower(name) = lower(%(name)s)
+           RETURNING id""",
+        name=name,
+        hash=password_hash,
+    )
+    if row is None:
+        return False
+    await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
+    return True
+
+
+async def set_disabled(tx: Transaction, name: str, *, disabled: bool) -> bool:
+    """Disable a user, ending sessions and grants, or enable one. ``False`` if there is none."""
+    row = await tx.row(
+        """UPDATE users SET disabled_at = CASE WHEN %(disabled)s THEN clock_timestamp() END
+           WHERE lower(name) = lower(%(name)s) RETURNING id""",
+        name=name,
+        disabled=disabled,
+    )
+    if row is None:
+        return False
+    if disabled:
+        await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
+        await grants.end_all(tx, user_id=row.id)
+    return True
+
+
+async def replace_setup_link(db: Queryable, digest: bytes) -> bool:
+    """Make this the one link, for 24 hours. ``False`` if there is a user already."""
+    return bool(
+        await db.execute(
+            """INSERT INTO setup_links (digest, expires_at)
+               SELECT %(digest)s, clock_timestamp() + interval '24 hours'
+               WHERE NOT EXISTS (SELECT FROM users)
+               ON CONFLICT (only_one) DO UPDATE
+               SET digest = excluded.digest, expires_at = excluded.expires_at""",
+            digest=digest,
+        )
+    )
+
+
+async def setup_link_is_good(db: Queryable, digest: bytes) -> bool:
+    """Whether this link may still create the first user."""
+    row = await db.row(
+        """SELECT 1 FROM setup_links
+           WHERE digest = %(digest)s AND expires_at > clock_timestamp()
+             AND NOT EXISTS (SELECT FROM users)""",
+        digest=digest,
+    )
+    return row is not None
+
+
+async def take_setup_link(tx: Transaction, digest: bytes) -> bool:
+    """Spend the link; of two at once only one gets ``True``. ``False`` also if a user exists."""
+    taken = await tx.execute(
+        """DELETE FROM setup_links
+           WHERE digest = %(digest)s AND expires_at > clock_timestamp()""",
+        digest=digest,
+    )
+    return bool(taken) and not await exist(tx)

@@ -1,0 +1,157 @@
+"""People: passwords, logging in, and the first user."""
+
+import re
+from dataclasses import dataclass
+
+from mcpserve import crypto
+from mcpserve.crypto import PasswordHasher
+from mcpserve.db import Database, Queryable
+from mcpserve.errors import UsageError
+from mcpserve.oauth.store import browsers
+from mcpserve.oauth.store import users as store
+from mcpserve.oauth.store.browsers import BrowserSession
+from mcpserve.oauth.store.users import User
+from mcpserve.ratelimit import Limit
+from mcpserve.settings import LoginSettings
+
+NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,100}")
+"""No spaces, so that a name reads the same everywhere; an e-mail address will do."""
+
+
+@dataclass(frozen=True)
+class LoginLimits:
+    """Wrong passwords are counted three times, so that neither guessing nor spraying pays."""
+
+    user_and_network: Limit
+    user: Limit
+    network: Limit
+
+    def all(self, name: str, network: str) -> list[tuple[Limit, tuple[str, ...]]]:
+        """Return each limit with its key."""
+        folded = name.lower()
+        return [
+            (self.user_and_network, (folded, network)),
+            (self.user, (folded,)),
+            (self.network, (network,)),
+        ]
+
+
+def check_name(name: str) -> str:
+    """Return a name that a user may have. Raises :class:`~mcpserve.errors.UsageError`."""
+    if not NAME.fullmatch(name):
+        raise UsageError("the name must have 1 to 100 characters and no spaces")
+    return name
+
+
+def check_password(settings: LoginSettings, password: str) -> str:
+    """Return a password that may be set. Raises :class:`~mcpserve.errors.UsageError`."""
+    if len(password) < settings.password_min_length:
+        raise UsageError(
+            f"the password must have at least {settings.password_min_length} characters"
+        )
+    if not crypto.fits_bcrypt(password):
+        raise UsageError(
+            f"the password must have at most {crypto.PASSWORD_MAX_BYTES} bytes: that many plain "
+            "letters, fewer with accents or emoji"
+        )
+    return password
+
+
+async def add(
+    db: Queryable, hasher: PasswordHasher, settings: LoginSettings, *, name: str, password: str
+) -> None:
+    """Add a user. Raises :class:`~mcpserve.errors.UsageError` for a bad or taken name."""
+    check_name(name)
+    hashed = await hasher.hash_password(check_password(settings, password))
+    if not await store.create(db, name, hashed):
+        raise UsageError(f"there is already a user {name!r}")
+
+
+async def change_password(
+    db: Database, hasher: PasswordHasher, settings: LoginSettings, *, name: str, password: str
+) -> None:
+    """Change a password and end that user's browser sessions. Raises ``UsageError``."""
+    hashed = await hasher.hash_password(check_password(settings, password))
+    async with db.transaction() as tx:
+        if not await store.set_password(tx, name, hashed):
+            raise UsageError(f"there is no user {name!r}")
+
+
+async def set_disabled(db: Database, name: str, *, disabled: bool) -> None:
+    """Disable a user, ending sessions and grants, or enable one. Raises ``UsageError`` for none."""
+    async with db.transaction() as tx:
+        if not await store.set_disabled(tx, name, disabled=disabled):
+            raise UsageError(f"there is no user {name!r}")
+
+
+async def add_first(
+    db: Database,
+    hasher: PasswordHasher,
+    settings: LoginSettings,
+    *,
+    link: str,
+    name: str,
+    password: str,
+) -> bool:
+    """Add the first user by the one-time link. ``False`` if the link is spent or not ours.
+
+    Raises :class:`~mcpserve.errors.UsageError`, and then the link stays good.
+    """
+    # Before the costly hash, which nobody without a link should cause.
+    if not await store.setup_link_is_good(db, crypto.digest(link)):
+        return False
+    check_name(name)
+    hashed = await hasher.hash_password(check_password(settings, password))
+    async with db.transaction() as tx:
+        return await store.take_setup_link(tx, crypto.digest(link)) and await store.create(
+            tx, name, hashed
+        )
+
+
+async def new_setup_link(db: Database) -> str | None:
+    """Make a new one-time link token, which replaces an older one. ``None`` if a user exists."""
+    token = crypto.new_token()
+    return token if await store.replace_setup_link(db, crypto.digest(token)) else None
+
+
+async def log_in(
+    db: Database,
+    hasher: PasswordHasher,
+    settings: LoginSettings,
+    session: BrowserSession,
+    *,
+    name: str,
+    password: str,
+    network: str,
+    limits: LoginLimits,
+) -> str | None:
+    """Log in and return the browser's new cookie; ``None`` if name or password is wrong.
+
+    Nobody, a wrong password and a disabled user cannot be told apart. Raises
+    :class:`~mcpserve.errors.RateLimited`, also for the right password while the lock lasts, and
+    :class:`~mcpserve.errors.Overloaded`.
+    """
+    for limit, key in limits.all(name, network):
+        await limit.check(db, *key)
+    user = await store.find(db, name) if NAME.fullmatch(name) else None
+    right = await hasher.verify_password(password, user.password_hash if user else None)
+    cookie = crypto.new_token()
+    if user is not None and right and await _start(db, settings, session, user, cookie):
+        await limits.user_and_network.forget(db, name.lower(), network)
+        return cookie
+    for limit, key in limits.all(name, network):
+        await limit.fail(db, *key)
+    return None
+
+
+async def _start(
+    db: Database, settings: LoginSettings, session: BrowserSession, user: User, cookie: str
+) -> bool:
+    async with db.transaction() as tx:
+        return await store.lock_unchanged(tx, user) and await browsers.log_in(
+            tx,
+            session.id,
+            digest=crypto.digest(cookie),
+            user_id=user.id,
+            lifetime=settings.session_lifetime,
+        )
