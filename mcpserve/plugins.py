@@ -3,6 +3,7 @@
 Being named in the configuration is what loads a plugin; nothing else is imported.
 """
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
-import anyio
 import pluggy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -97,8 +97,8 @@ def discover(name: str, available: Sequence[Installed]) -> object:
         raise PluginError(name, f"{found} provides it; exactly one package must")
     try:
         return offers[0].entry_point.load()
-    except Exception as error:
-        raise PluginError(name, f"import failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(name, f"import failed: {reason(error)}") from error
 
 
 def make_manager() -> pluggy.PluginManager:
@@ -155,14 +155,15 @@ async def load(
                 tools = await build_tools(manager, name, settings, own)
                 add(built, tools)
                 exit_stack.push_async_exit(own.pop_all())
-        except PluginError as error:
+        except Exception as error:
+            problem = error if isinstance(error, PluginError) else PluginError(name, reason(error))
             if manager.has_plugin(name):
                 manager.unregister(name=name)
             if settings.on_error == "skip":
-                logger.error("started without %s", error)
-                skipped[name] = str(error)
+                logger.error("started without %s", problem)
+                skipped[name] = str(problem)
             else:
-                problems.append(error)
+                problems.append(problem)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -184,7 +185,7 @@ async def build_tools(
     config = plugin_config(manager, name, settings.config)
     tools = await plugin_tools(manager, name, config, exit_stack)
     check_overrides(name, settings, tools)
-    slots = anyio.CapacityLimiter(settings.concurrency)
+    slots = asyncio.Semaphore(settings.concurrency)
     overrides = [(tool, settings.tools.get(tool.name, ToolSettings())) for tool in tools]
     return [
         bind(tool, name, settings, override, slots=slots)
@@ -210,7 +211,7 @@ def bind(
     plugin: PluginSettings,
     override: ToolSettings,
     *,
-    slots: anyio.CapacityLimiter,
+    slots: asyncio.Semaphore,
 ) -> BoundTool:
     """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up."""
     decided = override.timeout or plugin.timeout
@@ -252,7 +253,7 @@ async def plugin_tools(
             item if isinstance(item, Tool) else tool_from_function(item) for item in handed or ()
         ]
     except Exception as error:
-        raise PluginError(name, f"mcpserve_tools: {type(error).__name__}: {error}") from error
+        raise PluginError(name, f"mcpserve_tools: {reason(error)}") from error
     for position, tool in enumerate(tools):
         if not TOOL_NAME.fullmatch(tool.name):
             raise PluginError(name, f"tool name {tool.name!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
@@ -263,11 +264,24 @@ async def plugin_tools(
 
 def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> Any:
     """Call the hook of one plugin alone; ``None`` if it has no such hook."""
-    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
     try:
-        return manager.subset_hook_caller(hook, others)(**arguments)
+        return hook_of(manager, name, hook)(**arguments)
     except Exception as error:
-        raise PluginError(name, f"{hook}: {type(error).__name__}: {error}") from error
+        raise PluginError(name, f"{hook}: {reason(error)}") from error
+
+
+def hook_of(manager: pluggy.PluginManager, name: str, hook: str) -> Callable[..., Any]:
+    """Return the hook of one plugin alone."""
+    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
+    caller: Callable[..., Any] = manager.subset_hook_caller(hook, others)
+    return caller
+
+
+def reason(error: BaseException) -> str:
+    """Tell an exception of a plugin in one line, without the values that a model refused."""
+    if isinstance(error, ValidationError):
+        return "; ".join(explain(error))
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def check_overrides(name: str, plugin: PluginSettings, tools: Sequence[Tool]) -> None:
@@ -282,11 +296,11 @@ def check_overrides(name: str, plugin: PluginSettings, tools: Sequence[Tool]) ->
 def observers(manager: pluggy.PluginManager) -> list[Observer]:
     """Return one observer per plugin that has the hook; one failing spares the others."""
     return [
-        functools.partial(observe, manager, hook.plugin_name)
+        functools.partial(observe, hook_of(manager, hook.plugin_name, "mcpserve_tool_called"))
         for hook in manager.hook.mcpserve_tool_called.get_hookimpls()
     ]
 
 
-def observe(manager: pluggy.PluginManager, name: str, call: ToolCall) -> None:
-    """Tell one plugin of a call."""
-    call_hook(manager, name, "mcpserve_tool_called", call=call)
+def observe(tool_called: Callable[..., Any], call: ToolCall) -> None:
+    """Tell one plugin of a call; hooks take their arguments by name."""
+    tool_called(call=call)

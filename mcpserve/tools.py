@@ -5,17 +5,20 @@ missing scope are errors of the protocol.
 """
 
 import asyncio
+import contextlib
+import contextvars
 import functools
 import inspect
 import logging
+import math
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, overload
 
-import anyio
-import anyio.to_thread
 import mcp_types
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
@@ -25,6 +28,7 @@ from pydantic import ConfigDict, ValidationError
 
 from mcpserve.errors import InsufficientScope, MCPServeError
 from mcpserve.principal import Principal
+from mcpserve.settings import parse_scope
 
 __all__ = [
     "BoundTool",
@@ -80,7 +84,12 @@ class ToolContext:
     async def progress(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Report progress to the client, if it asked for it. ``progress`` must increase."""
+        """Report progress to the client, if it asked for it. ``progress`` must increase.
+
+        Raises :class:`ValueError` for what is no number, which JSON cannot carry.
+        """
+        if not math.isfinite(progress) or not math.isfinite(total or 0):
+            raise ValueError("progress and total must be finite numbers")
         await self.send_progress(progress, total, message)
 
 
@@ -155,19 +164,18 @@ def tool(
 
     Raises :class:`TypeError` or :class:`ValueError` if no schema can be derived.
     """
-    if function is None:
-        return functools.partial(
-            tool_from_function,
-            name=name,
-            title=title,
-            description=description,
-            scopes=scopes,
-            timeout=timeout,
-            annotations=annotations,
-            icons=icons,
-            meta=meta,
-        )
-    return tool_from_function(function)
+    make = functools.partial(
+        tool_from_function,
+        name=name,
+        title=title,
+        description=description,
+        scopes=scopes,
+        timeout=timeout,
+        annotations=annotations,
+        icons=icons,
+        meta=meta,
+    )
+    return make if function is None else make(function)
 
 
 def tool_from_function(
@@ -179,6 +187,9 @@ def tool_from_function(
     **told: Any,
 ) -> Tool:
     """See :func:`tool`."""
+    name = name or function.__name__
+    if isinstance(scopes, str):
+        raise TypeError(f"tool {name!r}: scopes must be a list")
     context_parameter = find_context_parameter(function)
     metadata = func_metadata(function, skip_names=[context_parameter] if context_parameter else [])
     arguments = type(
@@ -187,23 +198,32 @@ def tool_from_function(
         {"model_config": ConfigDict(extra="forbid"), "__doc__": None},
     )
     made = Tool(
-        name=name or function.__name__,
+        name=name,
         function=function,
         metadata=metadata.model_copy(update={"arg_model": arguments}),
         description=description or inspect.getdoc(function),
-        scopes=frozenset(scopes),
+        scopes=frozenset(parse_scope(scope) for scope in scopes),
         context_parameter=context_parameter,
         is_async=inspect.iscoroutinefunction(function),
         **told,
     )
     if problem := find_invalid_x_mcp_header(made.input_schema):
-        raise ValueError(f"tool {made.name!r}: {problem}")
+        raise ValueError(f"tool {name!r}: {problem}")
+    # Up to 2025-11-25 a list with any other tool in it is invalid as a whole.
+    if metadata.output_schema and metadata.output_schema.get("type") != "object":
+        raise TypeError(f"tool {name!r} must return an object, such as a model with fields")
     return made
 
 
 def find_context_parameter(function: Function) -> str | None:
-    """Name of the parameter annotated ``ToolContext``, if the function has one."""
+    """Name of the parameter annotated ``ToolContext``, if the function has one.
+
+    Raises :class:`TypeError` for a parameter that no named argument can fill.
+    """
     parameters = inspect.signature(function, eval_str=True).parameters.values()
+    for parameter in parameters:
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise TypeError(f"{function.__name__}: {parameter} cannot be given by name")
     return next((p.name for p in parameters if p.annotation is ToolContext), None)
 
 
@@ -241,29 +261,34 @@ class BoundTool:
     """All scopes that a call needs."""
     timeout: float
     """Seconds for one call, waiting for a slot included."""
-    slots: anyio.CapacityLimiter = field(repr=False)
+    slots: asyncio.Semaphore = field(repr=False)
     """Shared by the tools of a plugin. A thread that outlives its call keeps its slot."""
 
     def keywords(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        """Return the function's keyword arguments. Raises pydantic's ``ValidationError``."""
-        keywords = self.tool.metadata.validate_arguments(dict(arguments))
+        """Return the function's keyword arguments. Raises :class:`ToolError` for wrong ones."""
+        try:
+            keywords = self.tool.metadata.validate_arguments(dict(arguments))
+        except ValidationError as error:
+            raise ToolError(explain_arguments(self.tool, error)) from None
         if self.tool.context_parameter:
             keywords[self.tool.context_parameter] = context
         return keywords
 
     async def invoke(self, keywords: Mapping[str, Any]) -> Any:
         """Run the function in one of the plugin's slots; raises whatever it raises."""
-        if self.tool.is_async:
-            async with self.slots:
-                return await self.tool.function(**keywords)
-        return await anyio.to_thread.run_sync(
-            functools.partial(self.tool.function, **keywords),
-            abandon_on_cancel=True,
-            limiter=self.slots,
-        )
+        function = functools.partial(self.tool.function, **keywords)
+        await self.slots.acquire()
+        if not self.tool.is_async:
+            return await in_thread(function, ended=self.slots.release)
+        try:
+            return await function()
+        finally:
+            self.slots.release()
 
     def result(self, value: Any) -> CallToolResult:
         """Check what the function returned against the output schema and make content of it."""
+        if inspect.isawaitable(value):
+            raise TypeError("a plain function returned an awaitable; a tool must say async itself")
         result = self.tool.metadata.convert_result(value)
         if not isinstance(result, CallToolResult):
             raise TypeError(f"a tool cannot return {type(result).__name__}")
@@ -334,19 +359,18 @@ class ToolRegistry:
         self, bound: BoundTool, arguments: Mapping[str, Any], context: ToolContext
     ) -> tuple[CallToolResult, Outcome]:
         name = bound.tool.name
-        try:
-            keywords = bound.keywords(arguments, context)
-        except ValidationError as error:
-            return failure(explain_arguments(bound.tool, error)), Outcome.ERROR
-        # asyncio's timeout, not anyio's: it also ends the wait for a thread.
         limit = asyncio.timeout(bound.timeout)
         try:
+            keywords = bound.keywords(arguments, context)
             async with limit:
                 value = await bound.invoke(keywords)
             result = bound.result(value)
         except ToolError as error:
             return failure(str(error)), Outcome.ERROR
-        except Exception:
+        except (Exception, SystemExit, asyncio.CancelledError):
+            # A tool may leak a cancellation of its own; only that of the call ends the request.
+            if is_cancelled():
+                raise
             if limit.expired():
                 return failure(f"{name} did not answer within {bound.timeout:g} s"), Outcome.TIMEOUT
             logger.exception("tool %s of plugin %s failed", name, bound.plugin)
@@ -359,6 +383,44 @@ class ToolRegistry:
                 observer(call)
             except Exception:
                 logger.exception("an observer of tool calls failed")
+
+
+async def in_thread(function: Callable[[], Any], *, ended: Callable[[], None]) -> Any:
+    """Run a function in a thread of its own; raises whatever it raises.
+
+    Cancelling abandons the thread, and an exit of the process does not wait for it. ``ended`` is
+    called in the event loop once the thread is done, abandoned or not.
+    """
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    outcome: Future[Any] = Future()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            outcome.set_result(context.run(function))
+        except BaseException as error:
+            outcome.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish)
+
+    def finish() -> None:
+        ended()
+        done.set()
+
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    except RuntimeError:  # there are too many threads
+        ended()
+        raise
+    await done.wait()
+    return outcome.result()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the running task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def failure(text: str) -> CallToolResult:
