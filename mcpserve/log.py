@@ -1,0 +1,92 @@
+"""Logging to standard error: JSON lines or text, with the request's id and without secrets."""
+
+import contextvars
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from mcpserve.settings import LogSettings
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+
+SECRET_WORDS = ("token", "secret", "password", "code", "state", "authorization", "cookie")
+"""An extra field whose name contains one of these is never written."""
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+access = logging.getLogger("mcpserve.access")
+
+
+def extras(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was given as ``extra``, with secrets blotted out."""
+    return {
+        name: "[redacted]" if any(word in name.lower() for word in SECRET_WORDS) else value
+        for name, value in vars(record).items()
+        if name not in STANDARD
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if current := request_id.get():
+            line["request_id"] = current
+        line |= extras(record)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """One readable line, and a traceback below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        parts = [self.formatTime(record, "%H:%M:%S"), f"{record.levelname.lower():<7}"]
+        parts.append(record.getMessage())
+        parts += [f"{name}={value}" for name, value in extras(record).items()]
+        if current := request_id.get():
+            parts.append(f"[{current}]")
+        line = " ".join(parts)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def configure(settings: LogSettings) -> None:
+    """Send every logger of the process to standard error in one form."""
+    as_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    # Tornado's own would repeat ours, and write the query string.
+    logging.getLogger("tornado.access").disabled = True
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Write the access line: the path without its query, which may carry codes and states."""
+    status = handler.get_status()
+    level = logging.INFO if status < 500 else logging.ERROR
+    access.log(
+        level,
+        "%s %s %d",
+        handler.request.method,
+        handler.request.path,
+        status,
+        extra={"ms": round(handler.request.request_time() * 1000, 1)},
+    )

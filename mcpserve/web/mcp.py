@@ -1,0 +1,195 @@
+"""``POST /mcp``: Streamable HTTP without sessions.
+
+An answer is JSON unless the request reports progress or takes long; then it is an event stream.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, NamedTuple
+
+import tornado.web
+from tornado.iostream import StreamClosedError
+
+from mcpserve.errors import InsufficientScope, InvalidToken, RequestRefused
+from mcpserve.oauth import bearer
+from mcpserve.protocol import Headers, Reply
+from mcpserve.web.base import BaseHandler
+from mcpserve.web.network import origin_is_allowed
+
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which a comment keeps proxies from closing the connection."""
+
+CORS_HEADERS = (
+    "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, "
+    "Mcp-Session-Id, Last-Event-ID"
+)
+
+
+class Accepted(NamedTuple):
+    """Which forms of answer the client takes."""
+
+    json: bool
+    stream: bool
+
+
+def accepted(accept: str | None) -> Accepted:
+    """Read an ``Accept`` header; a client that says nothing takes JSON."""
+    ranges = {part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
+    return Accepted(
+        json=bool(ranges & {"*/*", "application/*", "application/json"}),
+        stream=bool(ranges & {"text/event-stream", "text/*"}),
+    )
+
+
+class McpHandler(BaseHandler):
+    """The MCP endpoint."""
+
+    authentication = "bearer"
+
+    @property
+    def body_limit(self) -> int:
+        """As configured."""
+        return self.services.settings.mcp.max_body
+
+    def initialize(self) -> None:
+        """Nothing has been sent yet."""
+        super().initialize()
+        self._work: asyncio.Task[Reply] | None = None
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._streaming = False
+        self._gone = False
+
+    def set_default_headers(self) -> None:
+        """Let configured browser-based clients read answers and challenges."""
+        super().set_default_headers()
+        self.allow_origin(self.configured_origin())
+        self.set_header("Access-Control-Expose-Headers", "WWW-Authenticate")
+
+    async def admit(self) -> None:
+        """Check origin, method, bearer token and media types."""
+        self._check_origin()
+        if self.request.method == "OPTIONS":
+            return
+        if self.request.method != "POST":
+            raise tornado.web.HTTPError(405)
+        self.principal = await bearer.authenticate(
+            self.services.db,
+            self.request.headers.get_list("Authorization"),
+            resource=self.services.server.resource,
+        )
+        media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise RequestRefused(415, "the body must be application/json")
+        self._accept = accepted(self.request.headers.get("Accept"))
+        if not any(self._accept):
+            raise RequestRefused(406, "the client must accept application/json")
+
+    def _check_origin(self) -> None:
+        origin = self.request.headers.get("Origin")
+        settings = self.services.settings
+        allowed = (*settings.mcp.allowed_origins, *settings.cors.origins)
+        if origin is not None and not (
+            "*" in allowed or origin_is_allowed(origin, settings.server.issuer, allowed)
+        ):
+            raise RequestRefused(
+                403, "this origin may not use the server, see mcp.allowed_origins in its settings"
+            )
+
+    def options(self) -> None:
+        """Answer a preflight (CORS)."""
+        self.set_status(204)
+        if self.configured_origin():
+            self.set_header("Access-Control-Allow-Methods", "POST")
+            asked = self.request.headers.get("Access-Control-Request-Headers", "").split(",")
+            parameters = [
+                name.strip() for name in asked if name.strip().lower().startswith("mcp-param-")
+            ]
+            self.set_header("Access-Control-Allow-Headers", ", ".join([CORS_HEADERS, *parameters]))
+            self.set_header("Access-Control-Max-Age", "600")
+        self.finish()
+
+    async def post(self) -> None:
+        """Serve one exchange."""
+        headers = Headers.of(self.request.headers.get_all())
+        self._hang_up_cancels = self.services.exchange.is_modern(headers)
+        self._work = asyncio.create_task(
+            self.services.exchange(self.principal, headers, self.body, self._report)
+        )
+        self._work.add_done_callback(lambda _: self._events.put_nowait(None))
+        try:
+            await self._relay()
+            if not self._work.cancelled():
+                await self._answer(await self._work)
+        finally:
+            # Done long since, unless this very request is given up at shutdown.
+            self._work.cancel()
+            await asyncio.wait([self._work])
+
+    async def _report(self, message: bytes) -> None:
+        """Put a message on the stream; nobody gets ahead of a client that reads slowly."""
+        self._events.put_nowait(message)
+        await self._events.join()
+
+    async def _relay(self) -> None:
+        """Send what the exchange reports, until it is done."""
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE):
+                    message = await self._events.get()
+            except TimeoutError:
+                await self._send(b": still working\n\n")
+                continue
+            if message is None:
+                return
+            await self._send(event(message))
+            self._events.task_done()
+
+    async def _send(self, chunk: bytes) -> None:
+        """Write to the event stream, beginning it if need be; drop it if nobody takes it."""
+        if self._gone or not self._accept.stream:
+            return
+        if not self._streaming:
+            self._streaming = True
+            self.set_header("Content-Type", "text/event-stream")
+            self.set_header("Cache-Control", "no-cache, no-transform")
+            self.set_header("X-Accel-Buffering", "no")
+        self.write(chunk)
+        with contextlib.suppress(StreamClosedError):
+            await self.flush()
+
+    async def _answer(self, reply: Reply) -> None:
+        if not self._streaming:
+            self.set_status(reply.status)
+        if reply.body is not None:
+            if self._accept.json and not self._streaming:
+                self.set_header("Content-Type", "application/json")
+                self.write(reply.body)
+            else:
+                await self._send(event(reply.body))
+        with contextlib.suppress(StreamClosedError):
+            await self.finish()
+
+    def on_connection_close(self) -> None:
+        """Stop the work of a modern request; in the handshake era it goes on, unheard.
+
+        MCP 2026-07-28, cancellation; MCP 2025-11-25, transports.
+        """
+        self._gone = True
+        if self._work is not None and self._hang_up_cancels:
+            self._work.cancel()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Add the challenge that tells a client how to get a token."""
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        if isinstance(error, InvalidToken | InsufficientScope):
+            server = self.services.server
+            self.set_header(
+                "WWW-Authenticate",
+                bearer.challenge(server.issuer, error, server.scopes.default),
+            )
+        super().write_error(status_code, **kwargs)
+
+
+def event(message: bytes) -> bytes:
+    """Return a JSON-RPC message as an event of a stream."""
+    return b"event: message\ndata: " + message + b"\n\n"

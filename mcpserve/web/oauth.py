@@ -1,0 +1,145 @@
+"""Endpoints for programs: /token, /revoke and the well-known documents."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mcpserve.errors import InvalidRequest, OAuthError
+from mcpserve.oauth import client_auth, clients, grants, revocation
+from mcpserve.oauth.client_auth import Credentials
+from mcpserve.oauth.forms import Parameters, TokenForm
+from mcpserve.oauth.store.clients import Client
+from mcpserve.ratelimit import Limit
+from mcpserve.web.base import BaseHandler
+
+TOKEN_PARAMETERS = (
+    "grant_type",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "refresh_token",
+    "scope",
+    "client_id",
+    "client_secret",
+    "token",
+    "token_type_hint",
+)
+
+
+class ClientHandler(BaseHandler):
+    """An endpoint that clients post forms to, after authenticating."""
+
+    authentication = "client"
+
+    def set_default_headers(self) -> None:
+        """Let configured browser-based clients read answers, refusals too."""
+        super().set_default_headers()
+        self.allow_origin(self.configured_origin())
+
+    def options(self) -> None:
+        """Answer a preflight (CORS)."""
+        self.set_status(204)
+        if self.configured_origin():
+            self.set_header("Access-Control-Allow-Methods", "POST")
+            self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+            self.set_header("Access-Control-Max-Age", "600")
+        self.finish()
+
+    def read(self) -> tuple[Parameters, Credentials]:
+        """Return the form and the client's credentials. Raises an ``OAuthError``."""
+        parameters = self.form()
+        parameters.require_single(*TOKEN_PARAMETERS)
+        headers = self.request.headers.get_list("Authorization")
+        if len(headers) > 1:
+            raise InvalidRequest("there is more than one Authorization header")
+        return parameters, client_auth.read_credentials(parameters, next(iter(headers), None))
+
+    async def serve(self, limit: Limit, act: Callable[[Client, Parameters], Any]) -> Any:
+        """Authenticate and act; count what is refused."""
+        db, network = self.services.db, self.network
+        client = None
+        try:
+            parameters, credentials = self.read()
+            client = await clients.resolve(db, credentials.client_id)
+            proven = await client_auth.authenticate(
+                db, self.services.hasher, client, credentials, limit=limit, network=network
+            )
+            return await act(proven, parameters)
+        except OAuthError as error:
+            await client_auth.count_failure(db, error, client, limit=limit, network=network)
+            raise
+
+
+class TokenHandler(ClientHandler):
+    """``POST /token`` (OAuth 2.1 §3.2)."""
+
+    async def post(self) -> None:
+        """Exchange a code or a refresh token."""
+        answer = await self.serve(self.services.limits.token, self._token)
+        self.set_header("Pragma", "no-cache")
+        self.write_json(answer)
+
+    async def _token(self, client: Client, parameters: Parameters) -> dict[str, Any]:
+        return await grants.token(
+            self.services.db, self.services.settings.oauth, client, TokenForm.of(parameters)
+        )
+
+
+class RevokeHandler(ClientHandler):
+    """``POST /revoke`` (RFC 7009)."""
+
+    async def post(self) -> None:
+        """Revoke a token; the answer is empty."""
+        await self.serve(self.services.limits.revoke, self._revoke)
+
+    async def _revoke(self, client: Client, parameters: Parameters) -> None:
+        await revocation.revoke(self.services.db, client, parameters.required("token"))
+
+
+class DocumentHandler(BaseHandler):
+    """A well-known document: the same bytes for everybody."""
+
+    authentication = "none"
+
+    def initialize(self, document: Mapping[str, Any]) -> None:  # type: ignore[override]
+        """Take the document."""
+        super().initialize()
+        self.document = document
+
+    async def get(self) -> None:
+        """Return it, to any page of any origin."""
+        body = json.dumps(self.document).encode()
+        self.allow_origin("*")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "public, max-age=300")
+        self.set_header("Etag", f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        if self.check_etag_header():
+            self.set_status(304)
+            return
+        await self.finish(body)
+
+    async def head(self) -> None:
+        """Answer as GET does; Tornado leaves the body out."""
+        await self.get()
+
+    def options(self) -> None:
+        """Answer a preflight (CORS)."""
+        self.allow_origin("*")
+        self.set_header("Access-Control-Allow-Methods", "GET, HEAD")
+        self.set_header("Access-Control-Allow-Headers", "MCP-Protocol-Version")
+        self.set_status(204)
+        self.finish()
+
+
+class NotFoundHandler(BaseHandler):
+    """Everything else: a plain JSON 404, which discovery of every client understands."""
+
+    authentication = "none"
+    any_host = True
+
+    async def prepare(self) -> None:
+        """Refuse at once."""
+        await super().prepare()
+        self.set_status(404)
+        self.write_json({"error": "not_found", "error_description": "there is nothing here"})

@@ -1,0 +1,78 @@
+"""The table of URLs, all of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tornado.web
+from tornado.routing import URLSpec
+
+from mcpserve import log
+from mcpserve.oauth import metadata
+from mcpserve.oauth.metadata import MCP_PATH
+from mcpserve.tools import CALL_SCOPE
+from mcpserve.web import mcp, oauth, ops, pages
+from mcpserve.web.services import Services
+
+WELL_KNOWN = "/.well-known"
+
+
+def routes(services: Services) -> list[URLSpec]:
+    """Return every URL with its handler."""
+    return [
+        URLSpec("/", pages.HomeHandler),
+        URLSpec("/authorize", pages.AuthorizeHandler),
+        URLSpec("/authorize/decision", pages.DecisionHandler),
+        URLSpec("/login", pages.LoginHandler),
+        URLSpec("/logout", pages.LogoutHandler),
+        URLSpec("/consent", pages.ConsentHandler),
+        URLSpec("/setup", pages.SetupHandler),
+        URLSpec("/static/style.css", pages.StyleHandler),
+        URLSpec("/token", oauth.TokenHandler),
+        URLSpec("/revoke", oauth.RevokeHandler),
+        URLSpec(MCP_PATH, mcp.McpHandler),
+        URLSpec("/healthz", ops.HealthHandler),
+        URLSpec("/readyz", ops.ReadyHandler),
+        *(
+            URLSpec(path, oauth.DocumentHandler, {"document": document})
+            for path, document in documents(services).items()
+        ),
+    ]
+
+
+def documents(services: Services) -> Mapping[str, Mapping[str, Any]]:
+    """Return the well-known documents by path; some clients ask under the path of /mcp."""
+    server = services.server
+    authorization_server = metadata.authorization_server(server.issuer, server.scopes.texts)
+    openid = metadata.openid_configuration(server.issuer, server.scopes.texts)
+    resource = metadata.protected_resource(server.issuer, services.settings.mcp.name, [CALL_SCOPE])
+    return {
+        f"{WELL_KNOWN}/oauth-authorization-server": authorization_server,
+        f"{WELL_KNOWN}/oauth-authorization-server{MCP_PATH}": authorization_server,
+        f"{WELL_KNOWN}/openid-configuration": openid,
+        f"{WELL_KNOWN}/openid-configuration{MCP_PATH}": openid,
+        f"{MCP_PATH}{WELL_KNOWN}/openid-configuration": openid,
+        f"{WELL_KNOWN}/oauth-protected-resource": resource,
+        metadata.PROTECTED_RESOURCE_PATH: resource,
+        f"{WELL_KNOWN}/jwks.json": {"keys": []},
+    }
+
+
+def application(services: Services) -> tornado.web.Application:
+    """Return the application.
+
+    Raises :class:`TypeError` for a handler that does not declare its authentication.
+    """
+    table = routes(services)
+    for spec in table:
+        if not hasattr(spec.handler_class, "authentication"):
+            raise TypeError(f"{spec.handler_class.__name__} does not declare its authentication")
+    return tornado.web.Application(
+        list(table),
+        services=services,
+        style=pages.STYLE.read_bytes(),
+        template_path=str(pages.TEMPLATES),
+        default_handler_class=oauth.NotFoundHandler,
+        log_function=log.log_request,
+        serve_traceback=False,
+        compress_response=False,
+    )

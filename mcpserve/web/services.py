@@ -1,0 +1,85 @@
+"""What handlers are given: everything that ``app`` built, in one frozen object."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from mcpserve.crypto import PasswordHasher
+from mcpserve.db import Database
+from mcpserve.oauth.authorize import Server
+from mcpserve.oauth.users import LoginLimits
+from mcpserve.plugins import LoadedPlugins
+from mcpserve.protocol import Exchange
+from mcpserve.ratelimit import Limit
+from mcpserve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The failure limits by endpoint."""
+
+    authorize: Limit
+    token: Limit
+    revoke: Limit
+    login: LoginLimits
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Name each configured limit."""
+        login = settings.limits.login
+        return cls(
+            authorize=Limit("authorize", settings.limits.authorize),
+            token=Limit("token", settings.limits.token),
+            revoke=Limit("revoke", settings.limits.revoke),
+            login=LoginLimits(
+                user_and_network=Limit("login", login),
+                user=Limit("login-user", login, factor=10),
+                network=Limit("login-network", login, factor=10),
+            ),
+        )
+
+
+class Drain:
+    """Knows whether the server is stopping, and the requests that are under way."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    @property
+    def active(self) -> int:
+        """How many requests are under way."""
+        return len(self._requests)
+
+    def enter(self) -> None:
+        """Count the running task as a request, however it ends."""
+        if task := asyncio.current_task():
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def stop(self) -> None:
+        """Declare that the server is stopping and wait until no request is under way."""
+        self.stopping = True
+        while self._requests:
+            await asyncio.wait(self._requests)
+
+    async def give_up(self) -> None:
+        """Cancel what is under way, and let it clean up after itself for a second."""
+        for task in self._requests:
+            task.cancel()
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=1)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that handlers use."""
+
+    settings: Settings
+    db: Database
+    hasher: PasswordHasher
+    server: Server
+    exchange: Exchange
+    limits: Limits
+    drain: Drain
+    plugins: LoadedPlugins
