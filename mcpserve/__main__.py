@@ -1,0 +1,5 @@
+"""``python -m mcpserve``."""
+
+from mcpserve.cli import main
+
+main()

@@ -1,0 +1,210 @@
+"""The composition root: every object is made here and handed down."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
+from tornado.netutil import bind_sockets
+
+from mcpserve import migrate, plugins
+from mcpserve.crypto import PasswordHasher
+from mcpserve.db import Database
+from mcpserve.errors import ConfigError
+from mcpserve.oauth import clients, metadata
+from mcpserve.oauth.authorize import Server
+from mcpserve.oauth.scopes import Scopes
+from mcpserve.oauth.store import cleanup
+from mcpserve.protocol import Exchange
+from mcpserve.settings import DatabaseSettings, Settings
+from mcpserve.web import Services, application
+from mcpserve.web.services import Drain, Limits
+
+logger = logging.getLogger(__name__)
+
+Job = Callable[[], Awaitable[None]]
+Ready = Callable[[Services], Awaitable[None]]
+"""Told once that the server listens."""
+
+
+@asynccontextmanager
+async def open_database(
+    settings: DatabaseSettings, dsn: str, *, migrates: bool
+) -> AsyncIterator[Database]:
+    """Connect, and make sure that the schema is this program's.
+
+    Raises :class:`~mcpserve.errors.DatabaseError`, and
+    :class:`~mcpserve.errors.MigrationError` with the command to run.
+    """
+    async with Database.connect(dsn, pool_size=settings.pool_size) as db:
+        if migrates or settings.migrate:
+            for name in await migrate.apply(db):
+                logger.info("applied migration %s", name)
+        await migrate.require_current(db)
+        yield db
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, db: Database, find: Callable[[str], object] | None = None
+) -> AsyncIterator[Services]:
+    """Make everything that handlers use. Writes nothing to the database.
+
+    ``find`` returns a plugin by name; by default what is installed. Raises
+    :class:`~mcpserve.errors.ConfigError` for a plugin or client that cannot be had.
+    """
+    clients.validate(settings.oauth.clients)
+    async with AsyncExitStack() as exit_stack:
+        loaded = await plugins.load(settings.plugins, exit_stack, find)
+        hasher = PasswordHasher(settings.login.bcrypt_rounds)
+        exit_stack.callback(hasher.close)
+        issuer = settings.server.issuer
+        yield Services(
+            settings=settings,
+            db=db,
+            hasher=hasher,
+            server=Server(
+                issuer=issuer,
+                resource=metadata.resource(issuer),
+                scopes=Scopes.of(settings.oauth.scopes, loaded.registry.scopes),
+            ),
+            exchange=Exchange(
+                loaded.registry, name=settings.mcp.name, instructions=settings.mcp.instructions
+            ),
+            limits=Limits.of(settings),
+            drain=Drain(),
+            plugins=loaded,
+        )
+
+
+async def serve(settings: Settings, dsn: str, *, migrates: bool, ready: Ready) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests in flight end.
+
+    Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen.
+    """
+    async with AsyncExitStack() as exit_stack:
+        db = await exit_stack.enter_async_context(
+            open_database(settings.database, dsn, migrates=migrates)
+        )
+        services = await exit_stack.enter_async_context(open_services(settings, db))
+        await clients.seed(db, services.hasher, settings.oauth.clients)
+        stop, hurry = exit_stack.enter_context(stop_signals())
+        http_server = listen(services, open_sockets(settings))
+        if settings.cleanup.enabled:
+            exit_stack.enter_context(
+                every(settings.cleanup.interval.total_seconds(), lambda: clean_up(db))
+            )
+        # What start-up made stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        await ready(services)
+        await stop.wait()
+        await drain(services, http_server, hurry)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Let SIGTERM or SIGINT set the first event, and a second one the second."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    try:
+        yield stop, hurry
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def open_sockets(settings: Settings) -> list[socket.socket]:
+    """Bind the configured address. Raises :class:`~mcpserve.errors.ConfigError`."""
+    server = settings.server
+    try:
+        return bind_sockets(server.port, server.host)
+    except OSError as error:
+        raise ConfigError(
+            f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}; stop "
+            "what uses it or set another (PORT=3001)"
+        ) from error
+
+
+def listen(services: Services, sockets: list[socket.socket]) -> HTTPServer:
+    """Serve HTTP on these sockets."""
+    http_server = HTTPServer(
+        application(services),
+        # Handlers refuse earlier and more politely; this bounds what a connection may hold.
+        max_body_size=2 * services.settings.mcp.max_body,
+        max_header_size=32 * 1024,
+        body_timeout=10,
+        idle_connection_timeout=60,
+        xheaders=False,
+    )
+    http_server.add_sockets(sockets)
+    return http_server
+
+
+async def drain(services: Services, http_server: HTTPServer, hurry: asyncio.Event) -> None:
+    """Stop listening and wait for the requests in flight: for a while, or until told to hurry."""
+    http_server.stop()
+    logger.info("stopping, %d requests in flight", services.drain.active)
+    idle = asyncio.create_task(services.drain.stop())
+    hurried = asyncio.create_task(hurry.wait())
+    grace = services.settings.server.shutdown_grace.total_seconds()
+    await asyncio.wait({idle, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    if not idle.done():
+        logger.warning("gave up %d requests", services.drain.active)
+        await services.drain.give_up()
+    idle.cancel()
+    hurried.cancel()
+    await http_server.close_all_connections()
+
+
+@contextlib.contextmanager
+def every(seconds: float, job: Job) -> Iterator[None]:
+    """Run a job now and at every interval until the block ends; a failure does not end it."""
+    running: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        if running:
+            return
+        task = asyncio.ensure_future(run_job(job))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    # Replicas started together should not all come at once.
+    callback = PeriodicCallback(start, seconds * 1000, jitter=0.1)
+    callback.start()
+    start()
+    try:
+        yield
+    finally:
+        callback.stop()
+        for task in running:
+            task.cancel()
+
+
+async def run_job(job: Job) -> None:
+    """Run a job and log what goes wrong in it."""
+    try:
+        await job()
+    except Exception:
+        logger.exception("a periodic job failed and will be tried again")
+
+
+async def clean_up(db: Database) -> None:
+    """Delete what is due, and say how much it was."""
+    counts = await cleanup.purge(db)
+    if counts is None:
+        logger.debug("cleanup: another process is at it")
+    elif any(counts.values()):
+        logger.info("cleaned up", extra={table: count for table, count in counts.items() if count})

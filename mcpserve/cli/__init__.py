@@ -1,0 +1,48 @@
+"""The command line: one function per command, no logic in them.
+
+Exit codes: 0 done, 1 failed, 2 the configuration or the command line is wrong.
+"""
+
+from pathlib import Path
+
+import click
+
+from mcpserve.cli import client, database, grant, serving, tools, user
+from mcpserve.cli.common import Group
+from mcpserve.version import __version__
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""mcpserve serve                start the server
+mcpserve user add alice       add a person who may log in
+mcpserve check --show         is everything in order, and what is configured
+mcpserve plugin list          which tools there are
+mcpserve call calculator '{"expression": "0.1 + 0.2"}'""",
+)
+@click.version_option(__version__, prog_name="mcpserve")
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The configuration (may also stand behind the command).",
+)
+def main(path: Path | None) -> None:
+    """Your own tools in ChatGPT, Claude or any MCP client, with login and consent."""
+
+
+for command in (
+    serving.serve,
+    serving.check,
+    database.db_group,
+    database.cleanup,
+    client.client_group,
+    user.user_group,
+    grant.grant_group,
+    tools.plugin_group,
+    tools.call,
+    tools.schema,
+):
+    main.add_command(command)

@@ -1,0 +1,65 @@
+"""What the server says when it is ready: a few calm lines that tell how to go on."""
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from mcpserve.app import Ready
+from mcpserve.embedded import EmbeddedPostgres
+from mcpserve.oauth import users
+from mcpserve.settings import Settings
+from mcpserve.version import __version__
+from mcpserve.web import Services
+
+logger = logging.getLogger(__name__)
+
+
+def teller(settings: Settings, server: EmbeddedPostgres | None) -> Ready:
+    """Return what is called once the server listens."""
+
+    async def tell(services: Services) -> None:
+        link = await first_user(services)
+        issuer = services.server.issuer
+        click.secho(f"mcpserve {__version__} · {issuer}", bold=True)
+        line("MCP endpoint", f"{services.server.resource}   (paste this into your client)")
+        line("database", database(settings, server))
+        tools = [bound.tool.name for bound in services.plugins.registry]
+        line("tools", " · ".join(tools) or "none yet: name plugins in config.yaml")
+        for name in services.plugins.skipped:
+            line("skipped", f"{name}, see the log")
+        if link and settings.server.loopback:
+            line("first user", f"{link}   (works once, for 24 hours)")
+        elif link:
+            # Whoever reads the log runs the server; a terminal may be shared.
+            logger.warning("create the first user, once, within 24 hours: %s", link)
+
+    return tell
+
+
+async def first_user(services: Services) -> str | None:
+    """Return the link that creates the first user; ``None`` if there is one."""
+    token = await users.new_setup_link(services.db)
+    return f"{services.server.issuer}/setup?token={token}" if token else None
+
+
+def database(settings: Settings, server: EmbeddedPostgres | None) -> str:
+    """Say where the data is, without the password."""
+    if server is not None:
+        return f"embedded PostgreSQL {server.version} in {near(server.data_dir)}"
+    parts = urlsplit(settings.database.url.get_secret_value())
+    if not parts.hostname:
+        return "PostgreSQL as in database.url"
+    return f"PostgreSQL at {parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def near(path: Path) -> str:
+    """Return a path as seen from here, if it is below."""
+    here = Path.cwd()
+    return f"./{path.relative_to(here)}" if path.is_relative_to(here) else str(path)
+
+
+def line(label: str, text: str) -> None:
+    """Print one aligned line."""
+    click.echo(f"  {label:<14} {text}")

@@ -1,0 +1,154 @@
+"""What the commands share: loading the configuration, opening the database, telling errors."""
+
+import asyncio
+import functools
+import sys
+import textwrap
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from mcpserve import app, config, embedded
+from mcpserve.config import Loaded
+from mcpserve.crypto import PasswordHasher
+from mcpserve.db import Database
+from mcpserve.errors import ConfigError, MCPServeError, UsageError
+from mcpserve.settings import Settings
+
+T = TypeVar("T")
+
+
+class Command(click.Command):
+    """A command whose help ends with examples, written as they are typed."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        if self.epilog:
+            formatter.write(f"\nExamples:\n{textwrap.indent(self.epilog, '  ')}\n")
+
+
+class Group(Command, click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
+
+
+@dataclass(frozen=True)
+class DatabaseServer:
+    """Where the database is."""
+
+    dsn: str
+    embedded: embedded.EmbeddedPostgres | None
+
+    @property
+    def migrates(self) -> bool:
+        """Whether it is brought up to date without asking: the embedded one has no other user."""
+        return self.embedded is not None
+
+
+@contextmanager
+def database_server(settings: Settings) -> Iterator[DatabaseServer]:
+    """Return the configured database, starting the embedded one if it does not run yet."""
+    if url := settings.database.url.get_secret_value():
+        yield DatabaseServer(url, None)
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    server = embedded.start(settings.data_dir)
+    try:
+        yield DatabaseServer(server.dsn, server)
+    finally:
+        server.stop()
+
+
+def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    """Run ``work`` with the database, whose schema must be current."""
+
+    async def run(server: DatabaseServer) -> T:
+        opened = app.open_database(settings.database, server.dsn, migrates=server.migrates)
+        async with opened as db:
+            return await work(db)
+
+    with database_server(settings) as server:
+        return asyncio.run(run(server))
+
+
+def told_errors(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn our exceptions into one line on standard error and an exit code."""
+
+    @functools.wraps(function)
+    def told(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except ConfigError as error:
+            fail(str(error), 2)
+        except MCPServeError as error:
+            fail(str(error), 1)
+
+    return told
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Say what is wrong and end."""
+    for line in message.splitlines():
+        click.secho(f"error: {line}", err=True, fg="red")
+    sys.exit(status)
+
+
+def configured(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--config``, and pass what it loads as the first argument."""
+
+    @click.option(
+        "-c",
+        "--config",
+        "path",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="The configuration; without it $MCPSERVE_CONFIG, else ./config.yaml if there is one.",
+    )
+    @functools.wraps(function)
+    @told_errors
+    def loading(path: Path | None, **kwargs: Any) -> None:
+        context = click.get_current_context()
+        function(config.load(path or context.find_root().params.get("path")), **kwargs)
+
+    return loading
+
+
+def hasher_of(loaded: Loaded) -> PasswordHasher:
+    """Return a hasher of the configured cost."""
+    return PasswordHasher(loaded.settings.login.bcrypt_rounds)
+
+
+def read_password(*, from_stdin: bool) -> str:
+    """Return a new password, typed twice or piped in; never an argument."""
+    if from_stdin:
+        return read_secret("password")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again"))
+
+
+def read_secret(what: str) -> str:
+    """Return the first line of standard input. Raises ``UsageError`` if it is empty."""
+    secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise UsageError(f"no {what} came in on standard input")
+    return secret
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time as people read it."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M") if time else "-"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print aligned columns."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )

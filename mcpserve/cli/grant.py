@@ -1,0 +1,67 @@
+"""``grant``."""
+
+import click
+
+from mcpserve.cli.common import Group, configured, moment, table, with_database
+from mcpserve.config import Loaded
+from mcpserve.oauth import revocation
+from mcpserve.oauth.store import grants as grant_store
+
+
+@click.group("grant", cls=Group)
+def grant_group() -> None:
+    """Grants: what people allowed clients."""
+
+
+@grant_group.command("list")
+@click.option("--all", "everything", is_flag=True, help="Ended and expired ones too.")
+@configured
+def grant_list(loaded: Loaded, *, everything: bool) -> None:
+    """List the grants, the newest first."""
+    found = with_database(
+        loaded.settings, lambda db: grant_store.find_all(db, active_only=not everything)
+    )
+    table(
+        ("GRANT", "CLIENT", "USER", "STATE", "SCOPES", "SINCE", "LAST USED"),
+        (
+            (
+                grant.id,
+                grant.client_id,
+                grant.user_name,
+                grant.state,
+                " ".join(grant.scopes),
+                moment(grant.created_at),
+                moment(grant.last_used_at),
+            )
+            for grant in found
+        ),
+    )
+
+
+@grant_group.command("revoke")
+@click.argument("grant_id", required=False)
+@click.option("--client", "client_id", help="All grants of this client.")
+@click.option("--user", "name", help="All grants of this person.")
+@click.option("--all", "everything", is_flag=True, help="All grants of everybody.")
+@configured
+def grant_revoke(
+    loaded: Loaded,
+    *,
+    grant_id: str | None,
+    client_id: str | None,
+    name: str | None,
+    everything: bool,
+) -> None:
+    """End a grant, or many; their tokens are refused from the next request on."""
+    if sum(bool(choice) for choice in (grant_id, client_id, name, everything)) != 1:
+        raise click.UsageError("name one grant, or one of --client, --user and --all")
+
+    if grant_id:
+        with_database(loaded.settings, lambda db: revocation.revoke_grant(db, grant_id))
+        click.echo(f"revoked {grant_id}")
+        return
+    count = with_database(
+        loaded.settings,
+        lambda db: revocation.revoke_grants(db, client_id=client_id, user_name=name),
+    )
+    click.echo(f"revoked {count} grants")

@@ -1,0 +1,64 @@
+"""``serve`` and ``check``."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import click
+
+from mcpserve import app, config, log, plugins
+from mcpserve.cli import banner
+from mcpserve.cli.common import configured, database_server, with_database
+from mcpserve.config import Loaded
+from mcpserve.db import Database
+from mcpserve.errors import ConfigError
+from mcpserve.oauth import clients
+from mcpserve.settings import Settings
+
+
+@click.command()
+@configured
+def serve(loaded: Loaded) -> None:
+    """Start the server and keep it running until Ctrl-C or SIGTERM."""
+    settings = loaded.settings
+    log.configure(settings.log)
+    with database_server(settings) as server:
+        tell = banner.teller(settings, server.embedded)
+        asyncio.run(app.serve(settings, server.dsn, migrates=server.migrates, ready=tell))
+
+
+@click.command()
+@click.option("--show", is_flag=True, help="Print every setting and where it comes from.")
+@configured
+def check(loaded: Loaded, *, show: bool) -> None:
+    """Do everything that `serve` does before it listens, and say what is wrong.
+
+    Exit code 2 for the configuration and plugins, 1 for the database.
+    """
+    settings = loaded.settings
+    if show:
+        click.echo(config.effective(loaded))
+    asyncio.run(_check_configuration(settings))
+    if not settings.database.url.get_secret_value() and not settings.data_dir.exists():
+        click.echo("ok; the embedded database is made at the first start")
+        return
+
+    async def connected(db: Database) -> None:
+        await db.ping()
+
+    with_database(settings, connected)
+    click.echo("ok")
+
+
+async def _check_configuration(settings: Settings) -> None:
+    problems = []
+    try:
+        clients.validate(settings.oauth.clients)
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        async with AsyncExitStack() as exit_stack:
+            await plugins.load(settings.plugins, exit_stack)
+    except ConfigError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
