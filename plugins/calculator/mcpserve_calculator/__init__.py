@@ -1,0 +1,61 @@
+"""The plugin: one tool, ``calculator``, that computes what a model should not guess."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from mcpserve import CallToolResult, TextContent, Tool, ToolAnnotations, hookimpl, tool
+from mcpserve_calculator.answers import Answer, describe, sentence
+from mcpserve_calculator.evaluation import evaluate
+from mcpserve_calculator.expressions import MAX_LENGTH, read
+
+
+# A plain function, so it runs in a thread: a typical expression takes a fraction of a millisecond,
+# but the largest ones that are allowed keep a processor busy for some hundred.
+@tool(
+    annotations=ToolAnnotations(
+        title="Calculator",
+        read_only_hint=True,
+        destructive_hint=False,
+        idempotent_hint=True,
+        open_world_hint=False,
+    )
+)
+def calculator(
+    expression: Annotated[
+        str,
+        Field(
+            description="What to compute, such as `19.99 * 3`, `(1 + 4.5/100)^10` or "
+            f"`sqrt(2) / ln(10)`. At most {MAX_LENGTH} characters.",
+            examples=["0.1 + 0.2", "sqrt(3^2 + 4^2)", "round(1234.5 * 1.19, 2)", "comb(49, 6)"],
+        ),
+    ],
+) -> Annotated[CallToolResult, Answer]:
+    """Compute an arithmetic expression. Use it for every calculation instead of guessing digits.
+
+    Decimals and fractions are exact: 0.1 + 0.2 is 0.3 and 1/3*3 is 1. Roots, logarithms and
+    trigonometry are rounded to 20 significant digits; `exact` in the answer tells which it was.
+
+    Operators: + - * / // (floor) % (modulo, never percent) ** or ^ (power), parentheses.
+    Constants: pi, e, tau.
+    Functions: abs(x), round(x, digits) (halves away from zero), floor(x), ceil(x), min, max, sum,
+    mean, median, sqrt(x), cbrt(x), hypot, exp(x), ln(x), log10(x), log2(x), log(x, base),
+    sin(x), cos(x), tan(x), asin(x), acos(x), atan(x), atan2(y, x) (all in radians), degrees(x),
+    radians(x), sinh(x), cosh(x), tanh(x), factorial(n), comb(n, k), perm(n, k), gcd, lcm.
+    log needs its base. Write percent as a factor: 50 % of 80 is 80 * 50 / 100.
+    Write numbers with a decimal point and without thousands separators: 1234.5.
+    No variables, comparisons, text or code.
+    """
+    understood = read(expression)
+    answer = describe(understood.source, evaluate(understood))
+    return CallToolResult(
+        content=[TextContent(type="text", text=sentence(answer))],
+        structured_content=answer.model_dump(mode="json"),
+    )
+
+
+@hookimpl
+def mcpserve_tools() -> Sequence[Tool]:
+    """Return the one tool; there is nothing to configure."""
+    return [calculator]
