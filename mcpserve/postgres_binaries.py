@@ -30,8 +30,8 @@ FOLDERS = (
     "usr/local/opt/postgresql@*/bin",
 )
 
-TEMPORARY = "new-"
-"""Unfinished folders are called so; the owner of the place may delete them."""
+TEMPORARY = "postgres.new-"
+"""Unfinished folders are called so and get deleted; hence a name that nobody else uses."""
 
 
 def find() -> Path:

@@ -418,14 +418,14 @@ def test_killed_half_way_through_initdb_blocks_nothing(
     place: Path, start: Start, process: Callable[[Path], Process]
 ) -> None:
     doomed = process(place)
-    wait_until(lambda: any(place.glob("new-*/PG_VERSION")))
+    wait_until(lambda: any(place.glob("*/PG_VERSION")))
     doomed.kill()
     assert not (place / "postgres").exists()
     server = start(place)
     assert query(server, "select 1") == 1
     server.stop()
     start(place)  # the first may have met an initdb that was still ending
-    assert not list(place.glob("new-*"))
+    assert not list(place.glob("postgres.new-*"))
 
 
 # places
