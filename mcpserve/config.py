@@ -1,11 +1,10 @@
 """Reads ``config.yaml`` and the environment into :class:`~mcpserve.settings.Settings`.
 
-The only module that reads ``os.environ`` and YAML. Later wins: defaults, the file, the short names
-of the environment (``PORT``), ``MCPSERVE_SECTION__KEY``. No message shows the value of a setting.
+The only module that reads the settings' environment. Later wins: defaults, the file, the short
+names of the environment (``PORT``), ``MCPSERVE_SECTION__KEY``. No message shows a value.
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,12 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-from pydantic import BaseModel, ValidationError
-from yaml.composer import ComposerError
-from yaml.constructor import ConstructorError
-from yaml.reader import ReaderError
+from pydantic import ValidationError
 
+from mcpserve.config_yaml import YAMLError, parse_value, read_file, reason
 from mcpserve.errors import ConfigError
 from mcpserve.settings import NUMBER, Settings, explain
 
@@ -31,15 +27,6 @@ SERVICE_LINK = re.compile(
 """What Kubernetes sets in every pod beside a Service called ``mcpserve`` or ``mcpserve-…``."""
 REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PRIVATE_WORDS = r"(?:auth|cookie|credential|key|passw|secret|token)"
-PRIVATE_NAME = re.compile(PRIVATE_WORDS, re.IGNORECASE)
-PRIVATE_TEXT = re.compile(
-    rf"(?<=://)[^\s?#]+(?=@)|(?P<name>{PRIVATE_WORDS}[\w-]*=)[^\s&#]+", re.IGNORECASE
-)
-"""The user and password of a URL, ``?api_key=…``, ``password=…``."""
-MASK = "**********"
-ANNOTATIONS = frozenset({"title", "description", "default", "examples"})
-"""What a JSON Schema says without restricting anything."""
 
 
 @dataclass(frozen=True)
@@ -99,91 +86,6 @@ def add_file(draft: Draft, path: Path, environ: Mapping[str, str]) -> None:
     # A copy: what YAML shares by an alias must not change together.
     draft.tree.update(expanded(read_file(path), "", resolve))
     note(draft.sources, "", draft.tree, source=path.name)
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Return the mapping that the file holds."""
-    try:
-        text = path.read_text("utf-8-sig")
-        document = parse_yaml(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        line, column = position(error, text)
-        raise ConfigError(f"{path}:{line}:{column}: {reason(error)}") from None
-    if not isinstance(document, dict | None):
-        raise ConfigError(f"{path}: must be a mapping of sections")
-    return document or {}
-
-
-class Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, and reports every problem as a ``YAMLError``."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compare the keys here, before ``<<`` mixes in those of another mapping."""
-        node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in lines:
-                problem = f"the key {key.value!r} is already in line {lines[key.value] + 1}"
-                raise ComposerError(None, None, problem, key.start_mark)
-            lines[key.value] = key.start_mark.line
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Turn what PyYAML lets out for ``2026-02-30``, ``!!int x`` or ``!!bool x``."""
-        try:
-            return super().construct_object(node, deep)
-        except (AttributeError, LookupError, ValueError):
-            kind = node.tag.rpartition(":")[2]
-            problem = f"not a valid {kind}; put text in quotes"
-            raise ConstructorError(None, None, problem, node.start_mark) from None
-
-
-def parse_yaml(text: str) -> Any:
-    """Return what the text says. Raises ``yaml.YAMLError``."""
-    loader = Loader(text)
-    try:
-        node = loader.get_single_node()
-        # Deep: at once, which refuses a collection that contains itself.
-        return loader.construct_object(node, deep=True) if node else None
-    finally:
-        loader.dispose()
-
-
-def parse_value(text: str) -> Any:
-    """Return ``[…]``, ``{…}`` and quoted text as YAML reads them, and the rest as one scalar.
-
-    So a password with ``: `` or `` #`` in it needs no quotes. Raises ``yaml.YAMLError``.
-    """
-    if text.startswith(("[", "{", '"', "'")):
-        return parse_yaml(text)
-    loader = Loader("")
-    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return loader.construct_object(yaml.ScalarNode(tag, text))
-
-
-def position(error: yaml.YAMLError, text: str) -> tuple[int, int]:
-    """Return line and column, both from 1."""
-    if isinstance(error, ReaderError):
-        before = text[: error.position]
-        return before.count("\n") + 1, len(before) - before.rfind("\n")
-    mark = getattr(error, "problem_mark", None)
-    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
-
-
-def reason(error: yaml.YAMLError) -> str:
-    """Return the problem in one line. PyYAML quotes a part of the value in two cases."""
-    if isinstance(error, ReaderError):
-        return str(error.reason)
-    problem = str(getattr(error, "problem", ""))
-    if problem.startswith(("found undefined", "could not determine")):
-        return "no such alias or tag; put text that starts with * or ! in quotes"
-    return problem.removeprefix("but ")
 
 
 def expanded(value: Any, key: str, resolve: Callable[[str, re.Match[str]], str]) -> Any:
@@ -309,7 +211,7 @@ def add_long_names(draft: Draft, environ: Mapping[str, str]) -> None:
         path = variable.removeprefix(PREFIX).lower().split("__")
         try:
             put(draft, path, parse_value(text), variable=variable)
-        except yaml.YAMLError as error:
+        except YAMLError as error:
             draft.problems.append((".".join(path), f"{reason(error)} (environment {variable})"))
 
 
@@ -416,83 +318,3 @@ def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     except RuntimeError:
         raise ConfigError("data_dir: the home directory that ~ means is not known") from None
     return settings.model_copy(update={"data_dir": data_dir})
-
-
-def effective(loaded: Loaded) -> str:
-    """Return every setting as ``key: value   # source``, without secrets."""
-    return "\n".join(
-        f"{key}: {shown(key, value)}   # {loaded.sources.get(key, 'default')}"
-        for key, value in leaves(loaded.settings.model_dump())
-    )
-
-
-def shown(key: str, value: object) -> str:
-    """Return a value as JSON. What is declared secret, or sounds like it, is masked."""
-    plugin, _, name = key.partition(".config.")
-    if value and plugin.startswith("plugins.") and PRIVATE_NAME.search(name):
-        value = MASK
-    return json.dumps(masked(value), ensure_ascii=False, default=str)
-
-
-def masked(value: object) -> object:
-    """Return text, or a list of texts, without the secrets that can be seen in it."""
-    if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    return PRIVATE_TEXT.sub(lambda found: (found["name"] or "") + MASK, value)
-
-
-def json_schema(plugin_models: Mapping[str, type[BaseModel]] | None = None) -> dict[str, Any]:
-    """Return the JSON Schema of ``config.yaml``, with the config model of each plugin in place."""
-    schema = accepting_empty_sections(Settings.model_json_schema())
-    definitions = schema["$defs"]
-    entry = definitions["PluginSettings"]
-    entries = {}
-    for name, model in (plugin_models or {}).items():
-        config = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
-        for title, definition in config.pop("$defs", {}).items():
-            definitions[f"{name}.{title}"] = definition
-        # Not a $ref with `config` beside it: editors read that in different ways.
-        entries[name] = {
-            **entry,
-            "title": name,
-            "properties": entry["properties"] | {"config": config},
-        }
-        if config.get("required"):
-            entries[name] |= {"type": "object", "required": ["config"]}
-    schema["properties"]["plugins"]["properties"] = entries
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **accepting_references(schema),
-        "title": "config.yaml of mcpserve",
-    }
-
-
-def accepting_empty_sections(schema: dict[str, Any]) -> dict[str, Any]:
-    """Allow null where a section, a mapping or a list may be left empty."""
-    for section in (schema, *schema["$defs"].values()):
-        section["type"] = ["object", "null"]
-        for setting in section["properties"].values():
-            if "default" in setting and setting.get("type") in ("object", "array"):
-                setting["type"] = [setting["type"], "null"]
-    return schema
-
-
-def accepting_references(schema: Any) -> Any:
-    """Allow ``${NAME}`` where something else than any text is expected."""
-    if isinstance(schema, list):
-        return [accepting_references(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {
-        name: item if name in ANNOTATIONS else accepting_references(item)
-        for name, item in schema.items()
-    }
-    # By the kind of the value too: a setting may be called `format`.
-    if schema.get("type") not in ("integer", "number", "boolean") and not any(
-        isinstance(schema.get(rule), str | list) for rule in ("const", "enum", "format", "pattern")
-    ):
-        return schema
-    rules = {name: schema.pop(name) for name in list(schema) if name not in ANNOTATIONS}
-    return {**schema, "anyOf": [rules, {"type": "string", "pattern": r"\$\{"}]}

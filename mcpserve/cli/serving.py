@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 
 import click
 
-from mcpserve import app, config, log, plugins
+from mcpserve import app, config_report, log, plugins
 from mcpserve.cli import banner
-from mcpserve.cli.common import configured, database_server, with_database
+from mcpserve.cli.common import Command, configured, database_server, with_database
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError
@@ -15,7 +15,12 @@ from mcpserve.oauth import clients
 from mcpserve.settings import Settings
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog="""mcpserve serve
+PORT=8080 mcpserve serve
+DATABASE_URL=postgresql://mcpserve@db.example.org/mcpserve mcpserve serve""",
+)
 @configured
 def serve(loaded: Loaded) -> None:
     """Start the server and keep it running until Ctrl-C or SIGTERM."""
@@ -26,7 +31,11 @@ def serve(loaded: Loaded) -> None:
         asyncio.run(app.serve(settings, server.dsn, migrates=server.migrates, ready=tell))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog="""mcpserve check
+mcpserve check --show""",
+)
 @click.option("--show", is_flag=True, help="Print every setting and where it comes from.")
 @configured
 def check(loaded: Loaded, *, show: bool) -> None:
@@ -36,7 +45,7 @@ def check(loaded: Loaded, *, show: bool) -> None:
     """
     settings = loaded.settings
     if show:
-        click.echo(config.effective(loaded))
+        click.echo(config_report.effective(loaded))
     asyncio.run(_check_configuration(settings))
     if not settings.database.url.get_secret_value() and not settings.data_dir.exists():
         click.echo("ok; the embedded database is made at the first start")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from mcp_types import TextContent
 
-from mcpserve import config, log, plugins
+from mcpserve import config_report, log, plugins
 from mcpserve.cli.common import Command, Group, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import ConfigError, UsageError
@@ -24,7 +24,7 @@ def plugin_group() -> None:
     """Plugins: where the tools come from."""
 
 
-@plugin_group.command("list")
+@plugin_group.command("list", epilog="mcpserve plugin list")
 @configured
 def plugin_list(loaded: Loaded) -> None:
     """List configured and installed plugins, with their tools."""
@@ -70,10 +70,10 @@ echo '{"place": "Oslo"}' | mcpserve call get_weather -""",
 @configured
 def call(loaded: Loaded, *, tool: str, arguments: str) -> None:
     """Run one tool as a client would, without server, database or token."""
-    text = sys.stdin.read() if arguments == "-" else arguments
+    text = sys.stdin.buffer.read() if arguments == "-" else arguments
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"the arguments are not JSON: {error}") from error
     if not isinstance(values, dict):
         raise click.UsageError('the arguments must be a JSON object, like {"place": "Oslo"}')
@@ -118,4 +118,4 @@ def schema(loaded: Loaded) -> None:
         async with AsyncExitStack() as exit_stack:
             return (await plugins.load(loaded.settings.plugins, exit_stack)).models
 
-    click.echo(json.dumps(config.json_schema(asyncio.run(models())), indent=2))
+    click.echo(json.dumps(config_report.json_schema(asyncio.run(models())), indent=2))
