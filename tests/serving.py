@@ -9,6 +9,7 @@ from urllib.parse import quote_plus
 
 import httpx
 from browser import Browser
+from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from mcpserve import app, crypto
@@ -43,6 +44,7 @@ class Running:
 
     url: str
     services: Services
+    http_server: HTTPServer | None = None
 
     @property
     def db(self) -> Database:
@@ -53,6 +55,11 @@ class Running:
     def mcp_url(self) -> str:
         """The MCP endpoint."""
         return f"{self.url}/mcp"
+
+    @property
+    def resource(self) -> str:
+        """The MCP endpoint, as the server names it."""
+        return self.services.server.resource
 
     def http(self, **options: Any) -> httpx.AsyncClient:
         """Return a client that follows no redirects."""
@@ -66,29 +73,36 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    dsn: str, settings: Mapping[str, Any] | None = None, *, with_user: bool = True
+    dsn: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    with_user: bool = True,
+    made: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Running]:
     """Serve on a free port of 127.0.0.1 until the block ends.
 
     ``settings`` are merged into :data:`DEFAULTS`, section by section. The public URL is the one
-    that is listened on, unless ``settings`` name another.
+    that is listened on, unless ``settings`` name another. ``made`` are plugins that exist in
+    memory only; they are there by their names instead of the calculator.
     """
     sockets = bind_sockets(0, "127.0.0.1")
     port = sockets[0].getsockname()[1]
     merged = {"server": {"port": port}} | {key: dict(value) for key, value in DEFAULTS.items()}
+    if made is not None:
+        merged["plugins"] = {name: {} for name in made}
     for section, values in (settings or {}).items():
         merged[section] = {**merged.get(section, {}), **values}
     checked = Settings.model_validate(merged)
     async with (
         app.open_database(checked.database, dsn, migrates=False) as db,
-        app.open_services(checked, db) as services,
+        app.open_services(checked, db, None if made is None else made.__getitem__) as services,
     ):
         await clients.seed(db, services.hasher, checked.oauth.clients)
         if with_user:
             await add_user(services, USER, PASSWORD)
         http_server = app.listen(services, sockets)
         try:
-            yield Running(f"http://127.0.0.1:{port}", services)
+            yield Running(f"http://127.0.0.1:{port}", services, http_server)
         finally:
             http_server.stop()
             await http_server.close_all_connections()
@@ -125,7 +139,7 @@ class Flow:
             "code_challenge": crypto.pkce_s256(self.verifier),
             "code_challenge_method": "S256",
             "state": "the state",
-            "resource": self.server.services.server.resource,
+            "resource": self.server.resource,
         } | changes
         return {name: value for name, value in good.items() if value is not None}
 

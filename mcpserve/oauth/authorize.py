@@ -143,7 +143,7 @@ async def _client(db: Queryable, parameters: Parameters) -> Client:
     try:
         client_id = parameters.required("client_id")
     except InvalidRequest as error:
-        raise PageError(400, "This link is incomplete", f"{error.description}.") from error
+        raise _incomplete(error) from error
     client = await clients.resolve(db, client_id)
     if client is None:
         raise PageError(
@@ -160,7 +160,7 @@ def _redirect_uri(client: Client, parameters: Parameters) -> str:
     try:
         uri = parameters.required("redirect_uri")
     except InvalidRequest as error:
-        raise PageError(400, "This link is incomplete", f"{error.description}.") from error
+        raise _incomplete(error) from error
     if not redirect_uris.is_registered(uri, client.redirect_uris):
         raise PageError(
             400,
@@ -168,6 +168,14 @@ def _redirect_uri(client: Client, parameters: Parameters) -> str:
             f"Its redirect URI is not registered for {client.name}: {uri}",
         )
     return uri
+
+
+def _incomplete(error: InvalidRequest) -> PageError:
+    return PageError(
+        400,
+        "This link is incomplete",
+        f"The application sent you here with a request that cannot be used: {error.description}.",
+    )
 
 
 def response_mode_is_query(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:

@@ -173,7 +173,12 @@ class AuthorizeHandler(PageHandler):
             return
         except InvalidRequest as error:
             await self._count_failure()
-            raise PageError(400, "This link is broken", f"{error.description}.") from error
+            raise PageError(
+                400,
+                "This link is broken",
+                "The application sent you here with a request that cannot be read: "
+                f"{error.description}.",
+            ) from error
         except PageError:
             await self._count_failure()
             raise
@@ -202,7 +207,11 @@ class WaitingHandler(PageHandler):
         try:
             return parameters.required("request")
         except InvalidRequest as error:
-            raise PageError(400, "This link is incomplete", f"{error.description}.") from error
+            raise PageError(
+                400,
+                "This link is incomplete",
+                "Go back to the application and start the connection again.",
+            ) from error
 
 
 class LoginHandler(WaitingHandler):
