@@ -291,6 +291,8 @@ class _Connection(aiopg.Connection):
             raise DatabaseConflict(_one_line(error)) from error
         except Error as error:
             if not self.closed and not (error.pgcode or "").startswith(UNAVAILABLE):
+                # The other lines quote the statement or the row, with everything in it.
+                error.args = (str(error).partition("\n")[0],)
                 raise
             self.close()
             raise DatabaseUnavailable(_one_line(error)) from error

@@ -75,7 +75,9 @@ def configure(settings: LogSettings) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     # Tornado's own would repeat ours, and write the query string.
     logging.getLogger("tornado.access").disabled = True
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # These quote what they could not read of a request, or the URL they ask.
+    for name in ("tornado.general", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def log_request(handler: RequestHandler) -> None:

@@ -3,6 +3,7 @@
 Each handler declares how its callers are authenticated; ``routes`` refuses one that does not.
 """
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import tornado.web
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import StreamClosedError
 
 from mcpserve import log, ratelimit
 from mcpserve.errors import (
@@ -105,6 +107,7 @@ class BaseHandler(tornado.web.RequestHandler):
     def initialize(self) -> None:
         """Begin to collect."""
         self._body = bytearray()
+        self._admitted = False
 
     def set_default_headers(self) -> None:
         """Say nothing of the software, and nothing that may be stored or sniffed.
@@ -122,24 +125,48 @@ class BaseHandler(tornado.web.RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
 
     async def prepare(self) -> None:
-        """Refuse what no handler should see, before the body is read."""
+        """Refuse what no handler should see, before the body is kept."""
         self.services.drain.enter()
+        try:
+            await self._check()
+        except Exception:
+            await self._pass_over_body()
+            raise
+        self._admitted = True
+
+    async def _check(self) -> None:
         self._check_host()
         if len(self.request.uri or "") > URI_LIMIT:
             raise RequestRefused(414, "the address is too long")
         await self.admit()
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise RequestRefused(415, "a compressed body is not understood")
-        length = self.request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > self.body_limit:
+        if self._announced_length > self.body_limit:
             raise self._too_large()
 
     async def admit(self) -> None:
         """Refuse callers by their address and who they are; everybody may call by default."""
 
+    async def _pass_over_body(self) -> None:
+        """Let in a body that is not too large, so that the connection can be used again.
+
+        An answer before the end of the request makes Tornado hang up, and the client lose the
+        answer, or the next request that it sends on this connection.
+        """
+        if self._announced_length <= self.body_limit:
+            # Tornado's sign that the body may come; it makes this future for every request.
+            self._prepared_future.set_result(None)  # type: ignore[attr-defined]
+            with contextlib.suppress(StreamClosedError):
+                await self.request._body_future
+
+    @property
+    def _announced_length(self) -> int:
+        length = self.request.headers.get("Content-Length", "0")
+        return int(length) if length.isdecimal() else 0
+
     def data_received(self, chunk: bytes) -> None:
         """Collect the body, but never more than one chunk above the limit."""
-        if len(self._body) <= self.body_limit:
+        if self._admitted and len(self._body) <= self.body_limit:
             self._body += chunk
 
     @property
@@ -232,6 +259,8 @@ class BaseHandler(tornado.web.RequestHandler):
             self.set_header(name, value)
         if problem.status == 405:
             self.set_header("Allow", ", ".join(self.methods()))
+        if self._announced_length > self.body_limit:
+            self.set_header("Connection", "close")
         self.write_problem(problem)
 
     def write_problem(self, problem: Problem) -> None:

@@ -1,0 +1,215 @@
+"""The reuse window: the same client gets the same answer again, and theft is still noticed."""
+
+from dataclasses import replace
+
+import postgres
+import pytest
+from locks import race
+from postgres_proxy import proxy
+from serving import CALLBACK, PUBLIC_CLIENT, Flow, serving
+from tables import unchanged
+
+OTHER = "other-client"
+LOCK = "SELECT 1 FROM mcp_sessions FOR UPDATE"
+CLOSE = "UPDATE oauth_refresh_tokens SET reusable_until = clock_timestamp()"
+
+
+def settings(window="30s", **client):
+    return {
+        "oauth": {
+            "refresh_reuse_window": window,
+            "scopes": {"extra": "Something more"},
+            "clients": [
+                {"id": PUBLIC_CLIENT, "redirect_uris": [CALLBACK], **client},
+                {"id": OTHER, "redirect_uris": [CALLBACK]},
+            ],
+        }
+    }
+
+
+def error(answer):
+    return (answer.status_code, answer.json()["error"])
+
+
+def pair(answer):
+    body = answer.json()
+    return (body["access_token"], body["refresh_token"], body["scope"])
+
+
+def grant_states(dsn):
+    return [state for (state,) in postgres.query(dsn, "SELECT state FROM mcp_sessions")]
+
+
+async def check_compromised(dsn, flow, *tokens):
+    """Check that the one grant has ended, with every token of these answers."""
+    assert grant_states(dsn) == ["compromised"]
+    assert postgres.query(dsn, "SELECT 1 FROM oauth_refresh_tokens WHERE salt IS NOT NULL") == []
+    for answer in tokens:
+        assert (await flow.call_mcp(answer["access_token"])).status_code == 401
+        assert error(await flow.refresh(answer["refresh_token"])) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        settings("30s"),
+        settings("0s", refresh_reuse_window="30s"),
+        settings("1s", refresh_reuse_window="30s"),
+    ],
+)
+async def test_inside_the_window_the_same_answer_is_given_again(dsn, chosen):  # CC-02
+    async with serving(dsn, chosen) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = await flow.refresh(first["refresh_token"])
+        with unchanged(dsn):
+            for _ in range(3):
+                again = await flow.refresh(first["refresh_token"])
+                assert again.status_code == 200
+                assert pair(again) == pair(answer)
+                assert 0 <= answer.json()["expires_in"] - again.json()["expires_in"] < 5
+        assert (await flow.call_mcp(answer.json()["access_token"])).status_code == 200
+        assert (await flow.refresh(answer.json()["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize("chosen", [settings("0s"), settings("30s", refresh_reuse_window="0s")])
+async def test_without_a_window_every_reuse_ends_the_grant(dsn, chosen):  # RF-04
+    async with serving(dsn, chosen) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        second = (await flow.refresh(first["refresh_token"])).json()
+        assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        await check_compromised(dsn, flow, first, second)
+
+
+async def test_after_the_window_reuse_ends_the_grant(dsn):  # CC-03
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        second = (await flow.refresh(first["refresh_token"])).json()
+        postgres.query(dsn, CLOSE)
+        assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        await check_compromised(dsn, flow, first, second)
+
+
+async def test_a_used_successor_closes_the_window(dsn):  # CC-03: a grandparent
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        second = (await flow.refresh(first["refresh_token"])).json()
+        third = await flow.refresh(second["refresh_token"])
+        # The parent of the newest token still gets it again, and nothing older can be derived.
+        assert pair(await flow.refresh(second["refresh_token"])) == pair(third)
+        salts = "SELECT salt IS NOT NULL FROM oauth_refresh_tokens ORDER BY created_at"
+        assert postgres.query(dsn, salts) == [(False,), (True,), (False,)]
+        assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        await check_compromised(dsn, flow, first, second, third.json())
+
+
+async def test_two_holders_of_one_token_are_noticed_at_the_next_use(dsn):  # 1.11
+    async with serving(dsn, settings()) as server:
+        owner = thief = Flow(server)
+        stolen = (await owner.tokens())["refresh_token"]
+        owners, thiefs = await owner.refresh(stolen), await thief.refresh(stolen)
+        assert pair(owners) == pair(thiefs)
+        third = (await thief.refresh(thiefs.json()["refresh_token"])).json()
+        postgres.query(dsn, CLOSE)
+        answer = await owner.refresh(owners.json()["refresh_token"])
+        assert error(answer) == (400, "invalid_grant")
+        await check_compromised(dsn, owner, owners.json(), third)
+
+
+async def test_another_client_gets_nothing_inside_the_window(dsn):  # RF-01
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = await flow.refresh(first["refresh_token"])
+        with unchanged(dsn):
+            refused = await replace(flow, client_id=OTHER).refresh(first["refresh_token"])
+            assert error(refused) == (400, "invalid_grant")
+        assert pair(await flow.refresh(first["refresh_token"])) == pair(answer)
+
+
+async def test_another_scope_inside_the_window_is_reuse(dsn):  # 1.11
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens(scope="extra mcp.tools.call")
+        second = (await flow.refresh(first["refresh_token"], scope="extra")).json()
+        again = await flow.refresh(first["refresh_token"], scope="extra")
+        assert again.json()["refresh_token"] == second["refresh_token"]
+        answer = await flow.refresh(first["refresh_token"], scope="mcp.tools.call")
+        assert error(answer) == (400, "invalid_grant")
+        await check_compromised(dsn, flow, first, second)
+
+
+async def test_more_than_was_granted_is_refused_inside_the_window_too(dsn):  # RF-06, RF-07
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = await flow.refresh(first["refresh_token"])
+        with unchanged(dsn):
+            refused = await flow.refresh(first["refresh_token"], scope="extra")
+            assert error(refused) == (400, "invalid_scope")
+            refused = await flow.refresh(first["refresh_token"], resource="https://evil.example")
+            assert error(refused) == (400, "invalid_target")
+        assert pair(await flow.refresh(first["refresh_token"])) == pair(answer)
+
+
+async def test_a_revoked_grant_gives_nothing_inside_the_window(dsn):  # RF-09
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        second = (await flow.refresh(first["refresh_token"])).json()
+        await flow.post("/revoke", token=second["refresh_token"])
+        with unchanged(dsn):
+            assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        assert grant_states(dsn) == ["revoked"]
+
+
+async def test_eight_refreshes_at_once_give_one_pair_inside_the_window(dsn):  # CC-02
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = (await flow.tokens())["refresh_token"]
+        answers = await race(dsn, LOCK, *(flow.refresh(first) for _ in range(8)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({pair(answer) for answer in answers}) == 1
+        assert grant_states(dsn) == ["active"]
+        assert postgres.query(dsn, "SELECT count(*) FROM oauth_refresh_tokens") == [(2,)]
+        assert (await flow.call_mcp(answers[0].json()["access_token"])).status_code == 200
+
+
+async def test_eight_refreshes_at_once_end_the_grant_without_a_window(dsn):  # CC-01
+    async with serving(dsn, settings("0s")) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        racers = [flow.refresh(first["refresh_token"]) for _ in range(8)]
+        answers = await race(dsn, LOCK, *racers)
+        answers.sort(key=lambda answer: answer.status_code)
+        winner, *losers = answers
+        assert winner.status_code == 200
+        assert {error(answer) for answer in losers} == {(400, "invalid_grant")}
+        await check_compromised(dsn, flow, first, winner.json())
+
+
+async def test_an_answer_that_was_lost_with_the_database_is_given_again(dsn):  # 1.11, 1.17
+    async with proxy(dsn) as network, serving(network.dsn, settings()) as server:
+        flow = Flow(server)
+        first = (await flow.tokens())["refresh_token"]
+        network.cut_after = b"COMMIT\0"
+        assert error(await flow.refresh(first)) == (503, "temporarily_unavailable")
+        assert postgres.query(dsn, "SELECT count(*) FROM oauth_refresh_tokens") == [(2,)]
+        answer = await flow.refresh(first)
+        assert answer.status_code == 200
+        assert (await flow.call_mcp(answer.json()["access_token"])).status_code == 200
+
+
+@pytest.mark.parametrize("window", ["0s", "30s"])
+async def test_a_refresh_that_was_not_written_rotates_nothing(dsn, window):  # CC-08
+    async with proxy(dsn) as network, serving(network.dsn, settings(window)) as server:
+        flow = Flow(server)
+        first = (await flow.tokens())["refresh_token"]
+        network.cut_before = b"COMMIT\0"
+        with unchanged(dsn):
+            assert error(await flow.refresh(first)) == (503, "temporarily_unavailable")
+        assert (await flow.refresh(first)).status_code == 200
+        assert grant_states(dsn) == ["active"]

@@ -1,0 +1,124 @@
+"""One MCP exchange without HTTP: what a client posts, and what comes back."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcpserve import Principal, Tool, tool
+from mcpserve.plugins import bind
+from mcpserve.protocol import Exchange, Headers
+from mcpserve.settings import PluginSettings, ToolSettings
+from mcpserve.tools import CALL_SCOPE, BoundTool, Observer, ToolRegistry
+
+MODERN = "2026-07-28"
+HANDSHAKE = "2025-11-25"
+UNKNOWN = "2099-01-01"
+META = "io.modelcontextprotocol/"
+CALLER = Principal("client", "user", frozenset({CALL_SCOPE}))
+
+Lines = Sequence[tuple[str, str]]
+
+
+def bound(made: Tool | Callable[..., Any], slots: int = 8, **settings: Any) -> BoundTool:
+    """Return a tool as a plugin with these settings has it."""
+    plugin = PluginSettings.model_validate(settings)
+    return bind(
+        made if isinstance(made, Tool) else tool(made),
+        "plugin",
+        plugin,
+        ToolSettings(),
+        slots=asyncio.Semaphore(slots),
+    )
+
+
+def registry(*tools: Tool | Callable[..., Any], observers: Sequence[Observer] = ()) -> ToolRegistry:
+    """Return these tools as the server holds them."""
+    return ToolRegistry([bound(made) for made in tools], observers)
+
+
+def exchange(*tools: Tool | Callable[..., Any]) -> Exchange:
+    """Return an endpoint with these tools."""
+    return Exchange(registry(*tools), name="tests", instructions="Be nice.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client got."""
+
+    status: int
+    body: Any
+    sent: Sequence[Mapping[str, Any]] = ()
+    """The notifications before it."""
+
+    @property
+    def code(self) -> tuple[int, int | None]:
+        """HTTP status, and the code of the JSON-RPC error if it is one."""
+        return self.status, ((self.body or {}).get("error") or {}).get("code")
+
+    @property
+    def result(self) -> Any:
+        """The result; fails if there is none."""
+        return self.body["result"]
+
+
+async def post(
+    server: Exchange, body: Any, headers: Lines = (), principal: Principal = CALLER
+) -> Answer:
+    """Post a body, JSON or bytes, and read the answer."""
+    sent: list[Mapping[str, Any]] = []
+
+    async def notify(message: bytes) -> None:
+        sent.append(json.loads(message))
+
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    reply = await server(principal, Headers.of(headers), raw, notify)
+    return Answer(reply.status, json.loads(reply.body) if reply.body else None, sent)
+
+
+def request(method: str = "tools/list", params: Any = None, **changes: Any) -> dict[str, Any]:
+    """Return a JSON-RPC request."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": method}
+    return message | ({} if params is None else {"params": params}) | changes
+
+
+def enveloped(params: Mapping[str, Any] | None = None, version: Any = MODERN) -> dict[str, Any]:
+    """Return parameters with what every request of the modern era carries."""
+    envelope = {
+        f"{META}protocolVersion": version,
+        f"{META}clientCapabilities": {},
+        f"{META}clientInfo": {"name": "tests", "version": "1"},
+    }
+    given = dict(params or {})
+    return given | {"_meta": envelope | given.get("_meta", {})}
+
+
+def modern_headers(method: str, name: str | None = None, version: str = MODERN) -> Lines:
+    """Return the headers of a request of the modern era."""
+    lines = [("MCP-Protocol-Version", version), ("Mcp-Method", method)]
+    return [*lines, ("Mcp-Name", name)] if name is not None else lines
+
+
+async def modern(
+    server: Exchange,
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    headers: Lines = (),
+    principal: Principal = CALLER,
+) -> Answer:
+    """Send a good request of the modern era, with more headers."""
+    lines = [*modern_headers(method, (params or {}).get("name")), *headers]
+    return await post(server, request(method, enveloped(params)), lines, principal)
+
+
+async def handshake(
+    server: Exchange,
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    version: str = HANDSHAKE,
+    principal: Principal = CALLER,
+) -> Answer:
+    """Send a good request of the handshake era."""
+    lines = [("MCP-Protocol-Version", version)]
+    return await post(server, request(method, params), lines, principal)

@@ -1,0 +1,182 @@
+"""Scopes and resource indicators: what a request may ask for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpserve.errors import InvalidScope, InvalidTarget
+from mcpserve.oauth import resources, scopes
+from mcpserve.oauth.scopes import Scopes
+from mcpserve.tools import CALL_SCOPE
+
+RESOURCE = "https://mcp.example.org/mcp"
+KNOWN = Scopes.of({"weather.read": "Read the weather"}, ["weather.write"])
+GRANTED = frozenset({"a", "b", "c"})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        RESOURCE,
+        RESOURCE + "/",
+        "HTTPS://MCP.Example.ORG/mcp",
+        "https://mcp.example.org",
+        "https://mcp.example.org/",
+    ],
+)
+def test_a_resource_is_kept_in_our_own_spelling(asked):  # RI-02
+    assert resources.canonical((asked,), RESOURCE) == RESOURCE
+
+
+def test_no_resource_means_ours():  # RI-03
+    assert resources.canonical((), RESOURCE) == RESOURCE
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "",
+        "/mcp",
+        "mcp.example.org/mcp",
+        "//mcp.example.org/mcp",
+        "https:/mcp.example.org/mcp",
+        "https:mcp.example.org/mcp",
+        RESOURCE + "#",
+        RESOURCE + "#part",
+        "https://mcp.example.org#",
+        "urn:mcp",
+    ],
+)
+def test_a_resource_is_an_absolute_uri_without_fragment(asked):  # RI-01
+    with pytest.raises(InvalidTarget):
+        resources.canonical((asked,), RESOURCE)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "https://mcp.example.org/MCP",
+        "https://mcp.example.org//mcp",
+        RESOURCE + "//",
+        RESOURCE + "/x",
+        RESOURCE + "x",
+        RESOURCE + "?",
+        RESOURCE + "?a=b",
+        RESOURCE + "%2F",
+        " " + RESOURCE,
+        RESOURCE + " ",
+        "https://mcp.example.org/./mcp",
+        "http://mcp.example.org/mcp",
+        "https://mcp.example.org:444/mcp",
+        "https://user@mcp.example.org/mcp",
+        "https://mcp.example.org.evil.example/mcp",
+        "https://evil.example/mcp",
+        "https://evil.example/" + RESOURCE,
+        "https://mcp.example.org\\/mcp",
+        "https://mcp\t.example.org/mcp",
+        "https://mcp.examp\u2113e.org/mcp",
+        "https://[/mcp",
+        "\x00" + RESOURCE,
+    ],
+)
+def test_any_other_resource_is_refused(asked):  # RI-02
+    with pytest.raises(InvalidTarget):
+        resources.canonical((asked,), RESOURCE)
+
+
+@pytest.mark.parametrize("resource", ["https://t/mcp", "http://http/mcp", "http://[::1]:3000/mcp"])
+def test_the_host_may_have_any_name(resource):  # RI-02
+    for asked in (resource, resource.upper().replace("/MCP", "/mcp")):
+        assert resources.canonical((asked,), resource) == resource
+
+
+@pytest.mark.parametrize("second", [RESOURCE, "https://evil.example/mcp"])
+def test_one_resource_at_a_time(second):  # RI-01
+    with pytest.raises(InvalidTarget):
+        resources.canonical((RESOURCE, second), RESOURCE)
+
+
+@given(st.text(max_size=40) | st.text(max_size=10).map(lambda end: RESOURCE + end))
+def test_a_random_resource_is_never_ours(asked):  # RI-01
+    assert resources.means(asked, RESOURCE) is (asked in (RESOURCE, RESOURCE + "/"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (None, {CALL_SCOPE}),
+        ("", {CALL_SCOPE}),
+        ("offline_access", {"offline_access"}),
+        ("weather.write weather.read", {"weather.read", "weather.write"}),
+        ("weather.read weather.read", {"weather.read"}),
+        ("openid profile email address phone", {CALL_SCOPE}),
+        ("openid weather.read", {"weather.read"}),
+    ],
+)
+def test_what_a_scope_parameter_asks_for(asked, meant):
+    assert KNOWN.parse(asked) == meant
+
+
+@pytest.mark.parametrize("asked", ["unknown", "weather.read unknown", "Weather.read", "OPENID"])
+def test_an_unknown_scope_is_refused(asked):
+    with pytest.raises(InvalidScope):
+        KNOWN.parse(asked)
+
+
+MALFORMED = [" ", " a", "a ", "a  b", "a\tb", 'a"', "a\\b", "é", "a\x7f", "a\n", "a\u00a0b"]
+
+
+@pytest.mark.parametrize("scope", MALFORMED)
+def test_a_malformed_scope_is_refused_everywhere(scope):  # RFC 6749 section 3.3
+    with pytest.raises(InvalidScope):
+        scopes.split(scope)
+    with pytest.raises(InvalidScope):
+        KNOWN.parse(scope)
+    with pytest.raises(InvalidScope):
+        scopes.narrowed(GRANTED, scope)
+
+
+def test_every_printable_character_but_two_may_be_in_a_scope():  # RFC 6749 section 3.3
+    word = "".join(chr(number) for number in range(0x21, 0x7F) if chr(number) not in '"\\')
+    assert scopes.split(word) == {word}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given_"),
+    [
+        (None, GRANTED),
+        ("", GRANTED),
+        ("a", {"a"}),
+        ("c a", {"a", "c"}),
+        ("c b a", GRANTED),
+        ("openid", GRANTED),
+        ("openid b", {"b"}),
+    ],
+)
+def test_a_refresh_may_ask_for_less(asked, given_):  # RF-06
+    assert scopes.narrowed(GRANTED, asked) == given_
+
+
+@pytest.mark.parametrize("asked", ["d", "a b c d", "a d", "A"])
+def test_a_refresh_may_not_ask_for_more(asked):  # RF-06
+    with pytest.raises(InvalidScope):
+        scopes.narrowed(GRANTED, asked)
+
+
+words = st.text("abc:./-_", min_size=1, max_size=5)
+
+
+@given(st.frozensets(words, min_size=1), st.lists(words, max_size=5))
+def test_narrowing_never_widens(granted, asked):  # RF-06
+    try:
+        narrowed = scopes.narrowed(granted, " ".join(asked))
+    except InvalidScope:
+        assert not granted.issuperset(asked)
+    else:
+        assert narrowed == (frozenset(asked) or granted)
+        assert narrowed <= granted
+
+
+@given(st.frozensets(words))
+def test_what_is_joined_is_split_again(granted):
+    assert scopes.split(scopes.join(granted)) == granted
