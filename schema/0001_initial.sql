@@ -105,7 +105,8 @@ CREATE TABLE oauth_refresh_tokens (
 CREATE UNIQUE INDEX oauth_refresh_tokens_root ON oauth_refresh_tokens (session_id) WHERE parent_id IS NULL;
 CREATE UNIQUE INDEX oauth_refresh_tokens_live ON oauth_refresh_tokens (session_id)
     WHERE rotated_at IS NULL AND revoked_at IS NULL;
-CREATE INDEX oauth_refresh_tokens_reusable_until ON oauth_refresh_tokens (reusable_until) WHERE salt IS NOT NULL;
+CREATE INDEX oauth_refresh_tokens_reusable_until ON oauth_refresh_tokens (reusable_until)
+    WHERE reusable_until IS NOT NULL;
 
 CREATE TABLE oauth_access_tokens (
     digest     sha256 PRIMARY KEY,

@@ -95,6 +95,13 @@ async def test_a_query_that_finds_nothing_returns_none_or_an_empty_list(item_dsn
         assert await db.rows("SELECT id FROM item WHERE id = 7") == []
 
 
+async def test_one_insists_on_a_row(item_dsn):
+    async with Database.connect(item_dsn) as db:
+        assert await db.one("SELECT id FROM item WHERE id = 1") == (1,)
+        with pytest.raises(LookupError):
+            await db.one("SELECT id FROM item WHERE id = 7")
+
+
 async def test_execute_returns_the_number_of_rows_affected(item_dsn):
     async with Database.connect(item_dsn) as db, db.transaction() as tx:
         assert await tx.execute("INSERT INTO item VALUES (2, 0), (3, 0)") == 2
@@ -339,10 +346,10 @@ async def test_a_cancelled_statement_stays_cancelled(empty_dsn, in_transaction):
 async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(empty_dsn):
     # Red on Python 3.11 with aiopg's own waiting: asyncio.wait_for returns the answer.
     async with Database.connect(empty_dsn) as db:
-        task = asyncio.create_task(db.row("SELECT 1"))
+        task = asyncio.create_task(db.row("SELECT pg_sleep(0.02)"))
         await asyncio.sleep(0)  # it has sent the statement
-        asyncio.get_running_loop().call_later(0.01, task.cancel)
-        time.sleep(0.1)  # now the answer is there and the timer due, in this order
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+        time.sleep(0.2)  # now the answer is there and the timer due, in this order
         await asyncio.wait([task])
         assert task.cancelled()
 
@@ -359,6 +366,7 @@ async def test_a_silent_server_is_a_database_timeout(item_dsn):
     async with (
         proxy(item_dsn) as network,
         Database.connect(network.dsn, statement_timeout=0.1) as db,
+        asyncio.timeout(3),
     ):
         network.freeze()
         with pytest.raises(DatabaseTimeout):
@@ -369,6 +377,7 @@ async def test_a_server_that_falls_silent_in_a_transaction_is_a_database_timeout
     async with (
         proxy(item_dsn) as network,
         Database.connect(network.dsn, statement_timeout=0.1) as db,
+        asyncio.timeout(3),
     ):
         with pytest.raises(DatabaseTimeout):
             async with db.transaction() as tx:
@@ -381,6 +390,7 @@ async def test_a_commit_without_answer_has_an_unknown_outcome(item_dsn):
     async with (
         proxy(item_dsn) as network,
         Database.connect(network.dsn, statement_timeout=0.1) as db,
+        asyncio.timeout(3),
     ):
         with pytest.raises(DatabaseUnavailable, match="unknown"):
             async with db.transaction() as tx:

@@ -144,8 +144,10 @@ async def test_pending_files_are_named_with_the_command_to_run(empty_dsn, direct
             "INSERT INTO c VALUES (1), (1);\n",
             "duplicate key value",
         ),
+        # And this one when it is recorded.
+        ("CREATE TABLE c ();\nDROP TABLE schema_migrations;\n", 'relation "schema_migrations"'),
     ],
-    ids=["syntax", "run", "commit"],
+    ids=["syntax", "run", "commit", "record"],
 )
 async def test_a_failing_file_leaves_nothing_behind_and_is_named(
     empty_dsn, directory, text, reason

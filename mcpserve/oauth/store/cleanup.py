@@ -43,7 +43,8 @@ DELETED = (
     Spent("rate_limits", "expires_at"),
 )
 
-CLOSED_WINDOWS = Spent("oauth_refresh_tokens", "reusable_until", only="salt IS NOT NULL")
+CLOSED_WINDOWS = Spent("oauth_refresh_tokens", "reusable_until")
+CLOSE = "UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL"
 
 
 async def purge(db: Database) -> dict[str, int] | None:
@@ -51,7 +52,7 @@ async def purge(db: Database) -> dict[str, int] | None:
 
     ``None`` if another process is doing it.
     """
-    if await _in_batches(db, "UPDATE oauth_refresh_tokens SET salt = NULL", CLOSED_WINDOWS) is None:
+    if await _in_batches(db, CLOSE, CLOSED_WINDOWS) is None:
         return None
     counts: dict[str, int] = {}
     for spent in DELETED:

@@ -247,7 +247,7 @@ async def rotate(
         reusable_for=reusable_for if salt else None,
     )
     await tx.execute(
-        """UPDATE oauth_refresh_tokens SET salt = NULL
+        """UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL
            WHERE id = (SELECT parent_id FROM oauth_refresh_tokens WHERE id = %(id)s)
              AND salt IS NOT NULL""",
         id=token_id,
@@ -320,7 +320,8 @@ async def end(tx: Transaction, *grant_ids: str, state: str) -> None:
         state=state,
     )
     await tx.execute(
-        """UPDATE oauth_refresh_tokens SET revoked_at = clock_timestamp(), salt = NULL
+        """UPDATE oauth_refresh_tokens
+           SET revoked_at = clock_timestamp(), salt = NULL, reusable_until = NULL
            WHERE session_id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL""",
         ids=list(grant_ids),
     )
@@ -344,7 +345,8 @@ async def end_all(
         client_id=client_id,
         user_id=user_id,
     )
-    await end(tx, *(row.id for row in ids), state="revoked")
+    if ids:
+        await end(tx, *(row.id for row in ids), state="revoked")
     return len(ids)
 
 

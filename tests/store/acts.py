@@ -1,0 +1,192 @@
+"""What may happen to number N. All have the same shape, so that any two can be let race."""
+
+from datetime import timedelta
+from typing import Any
+
+from store import lab
+
+from mcpserve import crypto
+from mcpserve.db import Database
+from mcpserve.oauth import authorize, clients, grants, revocation, users
+from mcpserve.oauth.authorize import AuthorizationRequest
+from mcpserve.oauth.forms import Parameters
+from mcpserve.oauth.store import bearer, browsers, cleanup
+from mcpserve.oauth.users import LoginLimits
+from mcpserve.ratelimit import Limit
+from mcpserve.settings import ClientSettings, LoginSettings
+
+
+async def refresh(db: Database, number: int = 0) -> Any:
+    """Rotate the refresh token; its reuse compromises the grant."""
+    return await grants.refresh_token(
+        db, lab.settings(), lab.client(number), lab.refresh_form(f"rt-{number}")
+    )
+
+
+async def refresh_in_window(db: Database, number: int = 0) -> Any:
+    """Rotate the refresh token; its reuse gets the same answer."""
+    return await grants.refresh_token(
+        db, lab.settings(window=60), lab.client(number), lab.refresh_form(f"rt-{number}")
+    )
+
+
+async def exchange(db: Database, number: int = 0) -> Any:
+    """Exchange the unused code."""
+    return await grants.authorization_code(
+        db, lab.settings(), lab.client(number), lab.code_form(f"code-{number}")
+    )
+
+
+async def replay(db: Database, number: int = 0) -> Any:
+    """Exchange the code of the grant once more."""
+    return await grants.authorization_code(
+        db, lab.settings(), lab.client(number), lab.code_form(f"used-{number}")
+    )
+
+
+async def revoke(db: Database, number: int = 0) -> Any:
+    """Revoke the refresh token, and with it the grant."""
+    return await revocation.revoke(db, lab.client(number), f"rt-{number}")
+
+
+async def revoke_access(db: Database, number: int = 0) -> Any:
+    """Revoke the access token only."""
+    return await revocation.revoke(db, lab.client(number), f"at-{number}")
+
+
+async def revoke_all_of_user(db: Database, number: int = 0) -> Any:
+    """Revoke as an operator."""
+    return await revocation.revoke_grants(db, user_name=f"user-{number}")
+
+
+async def revoke_everything(db: Database, number: int = 0) -> Any:
+    """Revoke all grants of everybody."""
+    return await revocation.revoke_grants(db)
+
+
+async def use(db: Database, number: int = 0) -> Any:
+    """Use the access token at /mcp."""
+    return await bearer.find_principal(db, crypto.digest(f"at-{number}"), resource=lab.RESOURCE)
+
+
+async def disable_client(db: Database, number: int = 0) -> Any:
+    """Disable the client."""
+    return await clients.set_disabled(db, f"client-{number}", disabled=True)
+
+
+async def enable_client(db: Database, number: int = 0) -> Any:
+    """Enable the client again."""
+    return await clients.set_disabled(db, f"client-{number}", disabled=False)
+
+
+async def disable_user(db: Database, number: int = 0) -> Any:
+    """Disable the person."""
+    return await users.set_disabled(db, f"user-{number}", disabled=True)
+
+
+async def enable_user(db: Database, number: int = 0) -> Any:
+    """Enable the person again."""
+    return await users.set_disabled(db, f"user-{number}", disabled=False)
+
+
+async def change_password(db: Database, number: int = 0) -> Any:
+    """Change the password, which ends the browser's session."""
+    with lab.hashing() as hasher:
+        return await users.change_password(
+            db, hasher, LoginSettings(), name=f"user-{number}", password="the new password"
+        )
+
+
+async def log_in(db: Database, number: int = 0) -> Any:
+    """Log in with the old password; the browser keeps its cookie, so that it can be found again."""
+    digest = crypto.digest(f"cookie-{number}")
+    session = await browsers.find_session(db, digest)
+    if session is None:
+        return None
+    limit = Limit("login", lab.PATIENT)
+    with lab.hashing() as hasher:
+        cookie = await users.log_in(
+            db,
+            hasher,
+            LoginSettings(),
+            session,
+            name=f"user-{number}",
+            password=lab.OLD_PASSWORD,
+            network="192.0.2.1",
+            limits=LoginLimits(limit, limit, limit),
+        )
+    await db.execute(
+        "UPDATE browser_sessions SET digest = %(digest)s WHERE id = %(id)s",
+        digest=digest,
+        id=session.id,
+    )
+    return cookie
+
+
+async def log_out(db: Database, number: int = 0) -> Any:
+    """Log out; the browser keeps its cookie, so that it can be found again."""
+    digest = crypto.digest(f"cookie-{number}")
+    session = await browsers.find_session(db, digest)
+    return session and await browsers.log_out(db, session.id, digest=digest)
+
+
+async def ask(db: Database, number: int = 0) -> Any:
+    """Send the browser to /authorize."""
+    session = await browsers.find_session(db, crypto.digest(f"cookie-{number}"))
+    request = AuthorizationRequest(
+        lab.client(number),
+        lab.CALLBACK,
+        Parameters({}),
+        scopes=frozenset({"mcp.tools.call"}),
+        resource=lab.RESOURCE,
+        code_challenge=crypto.pkce_s256(lab.VERIFIER),
+    )
+    return session and await authorize.keep(db, session, request)
+
+
+async def approve(db: Database, number: int = 0) -> Any:
+    """Approve the waiting request."""
+    session = await browsers.find_session(db, crypto.digest(f"cookie-{number}"))
+    if session is None:
+        return None
+    request_id = f"request-{number}"
+    pending = await browsers.find_request(db, crypto.digest(request_id), session.id)
+    return await authorize.approve(
+        db,
+        lab.SERVER,
+        session,
+        request_id,
+        authorize.require_open(pending),
+        code_lifetime=timedelta(minutes=1),
+    )
+
+
+async def seed(db: Database, number: int = 0) -> Any:
+    """Write the client, which has another name and a secret in the configuration."""
+    configured = ClientSettings(
+        id=f"client-{number}", name="new", redirect_uris=(lab.CALLBACK,), secret="secret"
+    )
+    with lab.hashing() as hasher:
+        return await clients.seed(db, hasher, [configured])
+
+
+async def purge(db: Database, number: int = 0) -> Any:
+    """Clean up."""
+    return await cleanup.purge(db)
+
+
+async def make_old(db: Database, number: int = 0) -> None:
+    """Let eight days pass since the grant expired: it is due to be deleted."""
+    used = crypto.digest(f"used-{number}")
+    await db.execute(
+        """WITH old AS (
+               UPDATE mcp_sessions SET expires_at = clock_timestamp() - interval '8 days'
+               WHERE id = (SELECT session_id FROM oauth_authorization_codes WHERE digest = %(d)s)
+               RETURNING id, expires_at),
+           access AS (
+               UPDATE oauth_access_tokens t SET expires_at = old.expires_at
+               FROM old WHERE t.session_id = old.id)
+           UPDATE oauth_refresh_tokens t SET expires_at = old.expires_at
+           FROM old WHERE t.session_id = old.id""",
+        d=used,
+    )
