@@ -157,15 +157,15 @@ async def drain(services: Services, http_server: HTTPServer, hurry: asyncio.Even
     """Stop listening and wait for the requests in flight: for a while, or until told to hurry."""
     http_server.stop()
     logger.info("stopping, %d requests in flight", services.drain.active)
-    idle = asyncio.create_task(services.drain.stop())
-    hurried = asyncio.create_task(hurry.wait())
+    waiting = {asyncio.create_task(services.drain.stop()), asyncio.create_task(hurry.wait())}
     grace = services.settings.server.shutdown_grace.total_seconds()
-    await asyncio.wait({idle, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-    if not idle.done():
+    await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    if services.drain.active:
         logger.warning("gave up %d requests", services.drain.active)
         await services.drain.give_up()
-    idle.cancel()
-    hurried.cancel()
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
     await http_server.close_all_connections()
 
 

@@ -187,10 +187,14 @@ def tool_from_function(
     **told: Any,
 ) -> Tool:
     """See :func:`tool`."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
     name = name or function.__name__
+    for parameter in parameters:
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise TypeError(f"tool {name!r}: {parameter} cannot be given by name")
     if isinstance(scopes, str):
         raise TypeError(f"tool {name!r}: scopes must be a list")
-    context_parameter = find_context_parameter(function)
+    context_parameter = next((p.name for p in parameters if p.annotation is ToolContext), None)
     metadata = func_metadata(function, skip_names=[context_parameter] if context_parameter else [])
     arguments = type(
         metadata.arg_model.__name__,
@@ -209,22 +213,10 @@ def tool_from_function(
     )
     if problem := find_invalid_x_mcp_header(made.input_schema):
         raise ValueError(f"tool {name!r}: {problem}")
-    # Up to 2025-11-25 a list with any other tool in it is invalid as a whole.
+    # Up to 2025-11-25 a single tool with any other output makes the whole list invalid.
     if metadata.output_schema and metadata.output_schema.get("type") != "object":
         raise TypeError(f"tool {name!r} must return an object, such as a model with fields")
     return made
-
-
-def find_context_parameter(function: Function) -> str | None:
-    """Name of the parameter annotated ``ToolContext``, if the function has one.
-
-    Raises :class:`TypeError` for a parameter that no named argument can fill.
-    """
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
-    for parameter in parameters:
-        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-            raise TypeError(f"{function.__name__}: {parameter} cannot be given by name")
-    return next((p.name for p in parameters if p.annotation is ToolContext), None)
 
 
 class Outcome(StrEnum):

@@ -174,6 +174,7 @@ class McpHandler(BaseHandler):
 
         MCP 2026-07-28, cancellation; MCP 2025-11-25, transports.
         """
+        super().on_connection_close()
         self._gone = True
         if self._work is not None and self._hang_up_cancels:
             self._work.cancel()

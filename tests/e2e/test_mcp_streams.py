@@ -1,0 +1,341 @@
+"""Long calls: progress, silence, hanging up, and stopping the server meanwhile."""
+
+import asyncio
+import json
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+from mcp_client import McpClient, events
+from serving import serving
+
+from mcpserve import ToolContext, app, hookimpl, tool
+from mcpserve.tools import Outcome
+
+ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
+KEEP_ALIVE = "mcpserve.web.mcp.KEEP_ALIVE"
+
+
+class Workshop:
+    """A plugin that a test watches and steers."""
+
+    def __init__(self):
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.outcomes = []
+        self.closed = False
+        self.thread = threading.Event()
+
+    @hookimpl
+    def mcpserve_tools(self, exit_stack):
+        """See the hook."""
+        exit_stack.callback(setattr, self, "closed", True)
+
+        @tool
+        async def build(ctx: ToolContext) -> str:
+            """Report, wait, report."""
+            await ctx.progress(1, 2, "begun")
+            self.started.set()
+            await self.release.wait()
+            assert not self.closed
+            await ctx.progress(2, 2, "ready")
+            return "built"
+
+        @tool
+        async def wait() -> str:
+            """Wait in silence."""
+            self.started.set()
+            await self.release.wait()
+            return "waited"
+
+        @tool
+        async def count(ctx: ToolContext) -> int:
+            """Report more than a socket holds."""
+            for step in range(200):
+                await ctx.progress(step + 1, message="x" * 100_000)
+                self.started.set()
+            return 200
+
+        @tool
+        async def much() -> str:
+            """Return more than a socket holds."""
+            return "x" * 20_000_000
+
+        @tool
+        def stuck() -> str:
+            """Hold a thread."""
+            self.started.set()
+            self.thread.wait(10)
+            return ""
+
+        return [build, wait, count, much, stuck]
+
+    @hookimpl
+    def mcpserve_tool_called(self, call):
+        """See the hook."""
+        if call.plugin == "workshop":
+            self.outcomes.append((call.tool, call.outcome))
+            self.ended.set()
+
+
+class Other:
+    """Another plugin."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        def quick() -> str:
+            """Answer at once."""
+            return "here"
+
+        return [quick]
+
+
+def serve(dsn, workshop, settings=None):
+    """Serve a workshop."""
+    return serving(dsn, settings, made={"workshop": workshop, "other": Other()})
+
+
+async def happens(event):
+    """Wait for an event, but not for ever."""
+    async with asyncio.timeout(10):
+        await event.wait()
+
+
+def text_of(message):
+    """Return the text of a tool's result."""
+    return message["result"]["content"][0]["text"]
+
+
+async def client_of(server, modern):
+    """Return a client of this era."""
+    return (await McpClient.authorized(server)).in_era(modern)
+
+
+@ERAS
+async def test_progress_arrives_while_the_tool_works_and_the_answer_last(dsn, modern):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await client_of(server, modern)
+        async with client.calling("build", "token") as answer:
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+            assert answer.headers["X-Accel-Buffering"] == "no"
+            lines = answer.aiter_lines()
+            assert [await anext(lines) for _ in range(3)][::2] == ["event: message", ""]
+            workshop.release.set()
+            rest = [json.loads(line[6:]) async for line in lines if line.startswith("data: ")]
+        assert [message.get("method") for message in rest] == ["notifications/progress", None]
+        assert rest[0]["params"]["progressToken"] == "token"
+        assert (rest[1]["id"], text_of(rest[1])) == (1, "built")
+
+
+@ERAS
+async def test_without_a_token_there_is_no_stream(dsn, modern):
+    workshop = Workshop()
+    workshop.release.set()
+    async with serve(dsn, workshop) as server:
+        answer = await (await client_of(server, modern)).call("build")
+        assert answer.headers["Content-Type"] == "application/json"
+        assert text_of(answer.json()) == "built"
+
+
+async def test_a_client_that_takes_json_only_gets_no_stream(dsn, monkeypatch):
+    monkeypatch.setattr(KEEP_ALIVE, 0.02)
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await McpClient.authorized(server)
+        for accept in ("application/json", "*/*"):
+            workshop.release.clear()
+            asyncio.get_running_loop().call_later(0.1, workshop.release.set)
+            async with client.calling("build", "token", Accept=accept) as answer:
+                assert answer.headers["Content-Type"] == "application/json"
+                await answer.aread()
+            assert text_of(answer.json()) == "built"
+
+
+@ERAS
+async def test_a_long_silence_is_broken_by_comments(dsn, modern, monkeypatch):
+    monkeypatch.setattr(KEEP_ALIVE, 0.02)
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await client_of(server, modern)
+        async with client.calling("wait") as answer:
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            lines = answer.aiter_lines()
+            for _ in range(2):
+                assert (await anext(lines)).startswith(":")
+                assert await anext(lines) == ""
+            workshop.release.set()
+            data = [line[6:] async for line in lines if line.startswith("data: ")]
+        (message,) = map(json.loads, data)
+        assert text_of(message) == "waited"
+
+
+async def test_a_short_call_is_plain_json(dsn):
+    async with serve(dsn, Workshop()) as server:
+        answer = await (await McpClient.authorized(server)).call("quick", "token")
+        assert answer.headers["Content-Type"] == "application/json"
+        assert "Content-Length" in answer.headers
+
+
+@ERAS
+@pytest.mark.parametrize("name", ["build", "wait"])
+async def test_hanging_up_cancels_in_the_modern_era_only(dsn, modern, name, caplog):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await client_of(server, modern)
+        call = asyncio.create_task(client.call(name, "token"))
+        await happens(workshop.started)
+        call.cancel()
+        await asyncio.wait([call])
+        # What happened on one connection is seen before a later request on another.
+        assert (await client.call("quick")).status_code == 200
+        if modern:
+            await happens(workshop.ended)
+        workshop.release.set()
+        await happens(workshop.ended)
+        assert workshop.outcomes == [(name, Outcome.CANCELLED if modern else Outcome.OK)]
+        async with asyncio.timeout(10):
+            await server.services.drain.stop()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_tool_does_not_get_ahead_of_a_client_that_reads_slowly(dsn):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await McpClient.authorized(server)
+        async with client.calling("count", "token") as answer:
+            await happens(workshop.started)
+            assert (await client.call("quick")).status_code == 200
+            assert workshop.outcomes == []
+            await answer.aread()
+        *progress, last = events(answer)
+        assert [message["params"]["progress"] for message in progress] == [*range(1, 201)]
+        assert text_of(last) == "200"
+
+
+async def test_a_slow_tool_does_not_hold_up_that_of_another_plugin(dsn):
+    workshop = Workshop()
+    settings = {"plugins": {"workshop": {"concurrency": 1, "timeout": "0.1s"}}}
+    async with serve(dsn, workshop, settings) as server:
+        client = await McpClient.authorized(server)
+        calls = [asyncio.create_task(client.call("stuck")) for _ in range(5)]
+        await happens(workshop.started)
+        assert text_of((await client.call("quick")).json()) == "here"
+        answers = await asyncio.gather(*calls)
+        assert {text_of(answer.json()) for answer in answers} == {
+            "stuck did not answer within 0.1 s"
+        }
+        assert text_of((await client.call("quick")).json()) == "here"
+        workshop.thread.set()
+
+
+async def raw(client, *messages):
+    """Send requests all at once on one connection, and return the reader and the writer."""
+    parts = urlsplit(client.server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    for message in messages:
+        body = json.dumps(message).encode()
+        lines = {**client.headers(message), "Host": parts.netloc, "Content-Length": len(body)}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body)
+    return reader, writer
+
+
+async def test_requests_in_a_row_on_one_connection_are_answered_in_order(dsn):
+    workshop = Workshop()
+    workshop.release.set()
+    async with serve(dsn, workshop) as server:
+        client = await McpClient.authorized(server)
+        messages = [
+            client.message("tools/list") | {"id": "first"},
+            client.message("tools/call", {"name": "build"}, "token") | {"id": "second"},
+            client.message("tools/call", {"name": "quick"}) | {"id": "third"},
+        ]
+        reader, writer = await raw(client, *messages)
+        async with asyncio.timeout(10):
+            received = await reader.readuntil(b'"here"')
+        writer.close()
+        places = [
+            received.index(f'"id":"{name}"'.encode()) for name in ("first", "second", "third")
+        ]
+        assert places == sorted(places)
+        assert received.count(b"HTTP/1.1 200 OK") == 3
+
+
+def draining(server, hurry=None):
+    """Begin to stop a server."""
+    return asyncio.create_task(
+        app.drain(server.services, server.http_server, hurry or asyncio.Event())
+    )
+
+
+@ERAS
+async def test_a_server_that_stops_lets_a_call_in_flight_finish(dsn, modern):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await client_of(server, modern)
+        call = asyncio.create_task(client.call("build", "token"))
+        await happens(workshop.started)
+        stopping = draining(server)
+        await asyncio.sleep(0)
+        with pytest.raises(OSError):  # noqa: PT011
+            await raw(client)
+        assert not stopping.done()
+        workshop.release.set()
+        assert text_of(events(await call)[-1]) == "built"
+        async with asyncio.timeout(10):
+            await stopping
+
+
+async def test_a_server_that_stops_sends_the_whole_of_a_large_answer(dsn):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server:
+        client = await McpClient.authorized(server)
+        async with client.calling("much") as answer:
+            stopping = draining(server)
+            await asyncio.wait([stopping], timeout=0.05)
+            assert not stopping.done()
+            assert text_of(json.loads(await answer.aread())) == "x" * 20_000_000
+        async with asyncio.timeout(10):
+            await stopping
+
+
+@ERAS
+@pytest.mark.parametrize("told", [True, False], ids=["told to hurry", "grace is over"])
+async def test_a_call_that_is_given_up_is_cancelled_before_its_plugin_is_closed(dsn, modern, told):
+    workshop = Workshop()
+    grace = "30s" if told else "0.05s"
+    async with serve(dsn, workshop, {"server": {"shutdown_grace": grace}}) as server:
+        client = await client_of(server, modern)
+        call = asyncio.create_task(client.call("build", "token"))
+        await happens(workshop.started)
+        hurry = asyncio.Event()
+        stopping = draining(server, hurry)
+        if told:
+            hurry.set()
+        async with asyncio.timeout(10):
+            await stopping
+        assert workshop.outcomes == [("build", Outcome.CANCELLED)]
+        await asyncio.wait([call])
+    assert workshop.closed
+
+
+async def test_a_request_that_broke_off_does_not_hold_up_the_end(dsn):
+    async with serve(dsn, Workshop()) as server:
+        client = await McpClient.authorized(server)
+        message = client.message("tools/list")
+        parts = urlsplit(server.url)
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        lines = {**client.headers(message), "Host": parts.netloc, "Content-Length": 1000}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\nhalf".encode())
+        async with asyncio.timeout(10):
+            while not server.services.drain.active:
+                await asyncio.sleep(0.01)
+            writer.close()
+            await draining(server)

@@ -1,0 +1,123 @@
+"""``mcpserve.testing``: what the authors of plugins are promised."""
+
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+from mcpserve import ToolContext, hookimpl, tool
+from mcpserve.errors import PluginError
+from mcpserve.testing import load_plugin
+from mcpserve.tools import Outcome, UnknownTool
+
+
+class Config(BaseModel, extra="forbid"):
+    """What the sample is configured with."""
+
+    base_url: str = "https://weather.test"
+
+
+class Weather:
+    """A plugin that is no module."""
+
+    def __init__(self):
+        self.closed = False
+        self.seen = []
+
+    @hookimpl
+    def mcpserve_config(self):
+        """See the hook."""
+        return Config
+
+    @hookimpl
+    async def mcpserve_tools(self, config, exit_stack):
+        """See the hook."""
+        exit_stack.callback(setattr, self, "closed", True)
+
+        def forecast(city: str, days: int = 3) -> str:
+            """Forecast."""
+            return f"{city}: {days} days of sun, says {config.base_url}"
+
+        @tool(scopes=["weather:write"], timeout=5)
+        async def change(name: str, self: str, ctx: ToolContext) -> str:
+            """Change the weather."""
+            await ctx.progress(0, 1, "asking")
+            await ctx.progress(1)
+            return f"{name} {self} {' '.join(sorted(ctx.principal.scopes))}"
+
+        return [forecast, change]
+
+    @hookimpl
+    def mcpserve_tool_called(self, call):
+        """See the hook."""
+        self.seen.append(call)
+
+
+async def test_a_plugin_is_called_as_a_client_would():
+    async with load_plugin(Weather(), {"base_url": "https://x.test"}) as weather:
+        result = await weather.call("forecast", city="Oslo")
+    assert result.structured_content == {"result": "Oslo: 3 days of sun, says https://x.test"}
+    assert not result.is_error
+
+
+async def test_the_config_may_be_left_out():
+    async with load_plugin(Weather()) as weather:
+        assert "https://weather.test" in (await weather.call("forecast", city="")).content[0].text
+
+
+async def test_calls_are_validated_as_in_the_server():
+    async with load_plugin(Weather()) as weather:
+        result = await weather.call("forecast", cty="Oslo")
+    assert result.is_error
+    assert "cty: no such argument" in result.content[0].text
+
+
+async def test_a_call_has_every_scope_and_may_use_any_name_for_an_argument():
+    async with load_plugin(Weather()) as weather:
+        result = await weather.call("change", name="a", self="b")
+    assert result.content[0].text == "a b mcp.tools.call weather:write"
+
+
+async def test_progress_and_calls_are_kept_oldest_first():
+    plugin = Weather()
+    async with load_plugin(plugin) as weather:
+        await weather.call("change", name="", self="")
+        await weather.call("forecast")
+    assert weather.progress == [(0, 1, "asking"), (1, None, None)]
+    assert [(call.tool, call.outcome) for call in weather.calls] == [
+        ("change", Outcome.OK),
+        ("forecast", Outcome.ERROR),
+    ]
+    assert plugin.seen == weather.calls
+
+
+async def test_an_unknown_tool_is_raised():
+    async with load_plugin(Weather()) as weather:
+        with pytest.raises(UnknownTool, match="nope"):
+            await weather.call("nope")
+        assert [bound.tool.name for bound in weather.tools] == ["forecast", "change"]
+
+
+async def test_settings_of_the_host_may_be_given():
+    tools = {"change": {"enabled": False}, "forecast": {"timeout": "7s"}}
+    async with load_plugin(Weather(), scopes=["more"], tools=tools) as weather:
+        (bound,) = weather.tools
+        assert (bound.tool.name, bound.timeout) == ("forecast", 7)
+        assert "more" in bound.scopes
+        assert not (await weather.call("forecast", city="Oslo")).is_error
+
+
+async def test_what_the_plugin_opened_is_closed_at_the_end():
+    plugin = Weather()
+    async with load_plugin(plugin):
+        assert not plugin.closed
+    assert plugin.closed
+
+
+async def test_what_the_server_would_refuse_is_raised_under_the_name_of_the_plugin():
+    module = ModuleType("mcpserve_sample")
+    module.mcpserve_tool = hookimpl(lambda: [])
+    with pytest.raises(PluginError, match=r"^plugins\.sample: unknown hook"):
+        await load_plugin(module).__aenter__()
+    with pytest.raises(PluginError, match=r"^plugins\.Weather: config\.base_urls: unknown key$"):
+        await load_plugin(Weather(), {"base_urls": ""}).__aenter__()
