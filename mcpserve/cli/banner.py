@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -16,7 +15,7 @@ from mcpserve.web import Services
 logger = logging.getLogger(__name__)
 
 
-def teller(settings: Settings, server: EmbeddedPostgres | None) -> Ready:
+def teller(settings: Settings, embedded: EmbeddedPostgres | None) -> Ready:
     """Return what is called once the server listens."""
 
     async def tell(services: Services) -> None:
@@ -24,7 +23,7 @@ def teller(settings: Settings, server: EmbeddedPostgres | None) -> Ready:
         issuer = services.server.issuer
         click.secho(f"mcpserve {__version__} · {issuer}", bold=True)
         line("MCP endpoint", f"{services.server.resource}   (paste this into your client)")
-        line("database", database(settings, server))
+        line("database", database(services, embedded))
         tools = [bound.tool.name for bound in services.plugins.registry]
         line("tools", " · ".join(tools) or "none yet: name plugins in config.yaml")
         for name in services.plugins.skipped:
@@ -44,14 +43,11 @@ async def first_user(services: Services) -> str | None:
     return f"{services.server.issuer}/setup?token={token}" if token else None
 
 
-def database(settings: Settings, server: EmbeddedPostgres | None) -> str:
+def database(services: Services, embedded: EmbeddedPostgres | None) -> str:
     """Say where the data is, without the password."""
-    if server is not None:
-        return f"embedded PostgreSQL {server.version} in {near(server.data_dir)}"
-    parts = urlsplit(settings.database.url.get_secret_value())
-    if not parts.hostname:
-        return "PostgreSQL as in database.url"
-    return f"PostgreSQL at {parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    if embedded is not None:
+        return f"embedded PostgreSQL {embedded.version} in {near(embedded.data_dir)}"
+    return f"PostgreSQL, {services.db.server}"
 
 
 def near(path: Path) -> str:

@@ -1,8 +1,7 @@
 """``client``."""
 
-from datetime import timedelta
-
 import click
+from pydantic import ValidationError
 
 from mcpserve import crypto
 from mcpserve.cli.common import (
@@ -20,7 +19,7 @@ from mcpserve.errors import UsageError
 from mcpserve.oauth import clients, redirect_uris
 from mcpserve.oauth.store import clients as client_store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.settings import parse_duration
+from mcpserve.settings import ClientSettings, explain
 
 
 @click.group("client", cls=Group)
@@ -58,23 +57,22 @@ def client_add(
     """Register a client. Its secret is made here and printed once."""
     if public and secret_stdin:
         raise click.UsageError("--public has no secret")
-    for uri in uris:
-        if problem := redirect_uris.problem(uri):
-            raise click.UsageError(f"--redirect-uri {uri!r} {problem}")
+    checked = check(
+        id=client_id, name=name or "", redirect_uris=uris, refresh_reuse_window=reuse_window
+    )
     made = crypto.new_token(crypto.CLIENT_SECRET) if not (public or secret_stdin) else None
     typed = read_secret("secret") if secret_stdin else None
-    window = duration(reuse_window, "--reuse-window")
 
     async def add(db: Database) -> None:
         secret_hash = crypto.hash_generated_secret(made) if made else None
         if typed is not None:
             secret_hash = await hasher_of(loaded).hash_typed_secret(typed)
         client = Client(
-            client_id=client_id,
-            name=name or client_id,
+            client_id=checked.id,
+            name=checked.name or checked.id,
             secret_hash=secret_hash,
-            redirect_uris=uris,
-            refresh_reuse_window=window,
+            redirect_uris=checked.redirect_uris,
+            refresh_reuse_window=checked.refresh_reuse_window,
             origin="cli",
         )
         await clients.add(db, client, replace=replace)
@@ -85,7 +83,7 @@ def client_add(
         click.echo(f"client_secret  {made}   (shown once)")
 
 
-@client_group.command("list")
+@client_group.command("list", epilog="mcpserve client list")
 @configured
 def client_list(loaded: Loaded) -> None:
     """List the clients."""
@@ -105,7 +103,7 @@ def client_list(loaded: Loaded) -> None:
     )
 
 
-@client_group.command("show")
+@client_group.command("show", epilog="mcpserve client show chatgpt")
 @click.argument("client_id")
 @configured
 def client_show(loaded: Loaded, *, client_id: str) -> None:
@@ -128,7 +126,7 @@ def client_show(loaded: Loaded, *, client_id: str) -> None:
         click.echo(f"{key:<14} {value}")
 
 
-@client_group.command("disable")
+@client_group.command("disable", epilog="mcpserve client disable chatgpt")
 @click.argument("client_id")
 @configured
 def client_disable(loaded: Loaded, *, client_id: str) -> None:
@@ -137,7 +135,7 @@ def client_disable(loaded: Loaded, *, client_id: str) -> None:
     click.echo(f"disabled {client_id}; its grants are revoked")
 
 
-@client_group.command("enable")
+@client_group.command("enable", epilog="mcpserve client enable chatgpt")
 @click.argument("client_id")
 @configured
 def client_enable(loaded: Loaded, *, client_id: str) -> None:
@@ -146,11 +144,13 @@ def client_enable(loaded: Loaded, *, client_id: str) -> None:
     click.echo(f"enabled {client_id}")
 
 
-def duration(text: str | None, option: str) -> timedelta | None:
-    """Return a duration option. Raises click's ``UsageError``."""
-    if text is None:
-        return None
+def check(**values: object) -> ClientSettings:
+    """Hold a client to the same rules as a configured one. Raises click's ``UsageError``."""
     try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option} {error}") from error
+        checked = ClientSettings.model_validate(values)
+    except ValidationError as error:
+        raise click.UsageError("; ".join(explain(error))) from error
+    for uri in checked.redirect_uris:
+        if problem := redirect_uris.problem(uri):
+            raise click.UsageError(f"--redirect-uri {uri!r} {problem}")
+    return checked

@@ -26,6 +26,12 @@ T = TypeVar("T")
 class Command(click.Command):
     """A command whose help ends with examples, written as they are typed."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is not text: Python hides the bytes in halves of surrogate pairs."""
+        if any("\ud800" <= character <= "\udfff" for character in "".join(args)):
+            raise click.UsageError("an argument is not UTF-8 text", ctx)
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         if self.epilog:
@@ -125,15 +131,24 @@ def hasher_of(loaded: Loaded) -> PasswordHasher:
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """Return a new password, typed twice or piped in; never an argument."""
+    """Return a new password, typed twice or piped in; never an argument.
+
+    Raises ``UsageError`` where nobody can type.
+    """
     if from_stdin:
         return read_secret("password")
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here: pipe the password in with --password-stdin")
     return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again"))
 
 
 def read_secret(what: str) -> str:
-    """Return the first line of standard input. Raises ``UsageError`` if it is empty."""
-    secret = sys.stdin.readline().rstrip("\r\n")
+    """Return the first line of standard input. Raises ``UsageError`` if it is empty or no text."""
+    try:
+        # UTF-8 whatever the locale is: what is hashed here is compared with what browsers send.
+        secret = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError(f"the {what} on standard input is not UTF-8 text") from None
     if not secret:
         raise UsageError(f"no {what} came in on standard input")
     return secret

@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from mcpserve import migrate
-from mcpserve.cli.common import Group, configured, database_server, with_database
+from mcpserve.cli.common import Command, Group, configured, database_server, with_database
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import UsageError
@@ -18,7 +18,7 @@ def db_group() -> None:
     """Look at the database, and bring its schema up to date."""
 
 
-@db_group.command("check")
+@db_group.command("check", epilog="mcpserve db check")
 @configured
 def db_check(loaded: Loaded) -> None:
     """Say what is reachable, which version, and what is pending. Exit code 1 if anything is."""
@@ -44,7 +44,11 @@ def db_check(loaded: Loaded) -> None:
         raise UsageError(f"the schema is not that of mcpserve {__version__}; {hint}".rstrip("; "))
 
 
-@db_group.command("init")
+@db_group.command(
+    "init",
+    epilog="""mcpserve db init
+DATABASE_URL=postgresql://mcpserve@db.example.org/mcpserve mcpserve db init""",
+)
 @configured
 def db_init(loaded: Loaded) -> None:
     """Apply the pending migrations; nothing is ever taken back."""
@@ -61,7 +65,7 @@ def db_init(loaded: Loaded) -> None:
         click.echo("nothing to do")
 
 
-@click.command()
+@click.command(cls=Command, epilog="mcpserve cleanup")
 @configured
 def cleanup(loaded: Loaded) -> None:
     """Delete what is expired and spent, once, and say how much it was."""

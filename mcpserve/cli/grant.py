@@ -1,5 +1,7 @@
 """``grant``."""
 
+from uuid import UUID
+
 import click
 
 from mcpserve.cli.common import Group, configured, moment, table, with_database
@@ -13,7 +15,11 @@ def grant_group() -> None:
     """Grants: what people allowed clients."""
 
 
-@grant_group.command("list")
+@grant_group.command(
+    "list",
+    epilog="""mcpserve grant list
+mcpserve grant list --all""",
+)
 @click.option("--all", "everything", is_flag=True, help="Ended and expired ones too.")
 @configured
 def grant_list(loaded: Loaded, *, everything: bool) -> None:
@@ -38,8 +44,13 @@ def grant_list(loaded: Loaded, *, everything: bool) -> None:
     )
 
 
-@grant_group.command("revoke")
-@click.argument("grant_id", required=False)
+@grant_group.command(
+    "revoke",
+    epilog="""mcpserve grant revoke 0b6f3c8e-6a51-4f4e-9d7c-2f1f6f3f8a11
+mcpserve grant revoke --client chatgpt
+mcpserve grant revoke --user alice""",
+)
+@click.argument("grant_id", required=False, type=click.UUID)
 @click.option("--client", "client_id", help="All grants of this client.")
 @click.option("--user", "name", help="All grants of this person.")
 @click.option("--all", "everything", is_flag=True, help="All grants of everybody.")
@@ -47,7 +58,7 @@ def grant_list(loaded: Loaded, *, everything: bool) -> None:
 def grant_revoke(
     loaded: Loaded,
     *,
-    grant_id: str | None,
+    grant_id: UUID | None,
     client_id: str | None,
     name: str | None,
     everything: bool,
@@ -57,7 +68,7 @@ def grant_revoke(
         raise click.UsageError("name one grant, or one of --client, --user and --all")
 
     if grant_id:
-        with_database(loaded.settings, lambda db: revocation.revoke_grant(db, grant_id))
+        with_database(loaded.settings, lambda db: revocation.revoke_grant(db, str(grant_id)))
         click.echo(f"revoked {grant_id}")
         return
     count = with_database(

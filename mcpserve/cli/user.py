@@ -48,7 +48,11 @@ def user_add(loaded: Loaded, *, name: str, password_stdin: bool) -> None:
     click.echo(f"added {name}")
 
 
-@user_group.command("password")
+@user_group.command(
+    "password",
+    epilog="""mcpserve user password alice
+pass show alice | mcpserve user password alice --password-stdin""",
+)
 @click.argument("name")
 @PASSWORD_STDIN
 @configured
@@ -66,7 +70,7 @@ def user_password(loaded: Loaded, *, name: str, password_stdin: bool) -> None:
     click.echo(f"changed the password of {name}")
 
 
-@user_group.command("list")
+@user_group.command("list", epilog="mcpserve user list")
 @configured
 def user_list(loaded: Loaded) -> None:
     """List the people."""
@@ -80,7 +84,7 @@ def user_list(loaded: Loaded) -> None:
     )
 
 
-@user_group.command("disable")
+@user_group.command("disable", epilog="mcpserve user disable alice")
 @click.argument("name")
 @configured
 def user_disable(loaded: Loaded, *, name: str) -> None:
@@ -89,7 +93,7 @@ def user_disable(loaded: Loaded, *, name: str) -> None:
     click.echo(f"disabled {name}; sessions and grants are ended")
 
 
-@user_group.command("enable")
+@user_group.command("enable", epilog="mcpserve user enable alice")
 @click.argument("name")
 @configured
 def user_enable(loaded: Loaded, *, name: str) -> None:

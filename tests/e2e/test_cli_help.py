@@ -1,0 +1,89 @@
+"""What the command line says of itself, and that secrets are never arguments."""
+
+import re
+import shlex
+
+import click
+import pytest
+from e2e.process import PATIENCE, at_terminal, configure, invoke
+from serving import PASSWORD
+
+from mcpserve.cli import main
+
+COMMANDS = """
+    call, check, cleanup, client add, client disable, client enable, client list, client show,
+    db check, db init, grant list, grant revoke, plugin list, schema, serve,
+    user add, user disable, user enable, user list, user password
+"""
+
+
+def commands(group=main, path=()):
+    """Yield every command that does something, with the words that lead to it."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+ALL = dict(commands())
+
+
+def understood(line):
+    """Parse a command line as running it would. Raises click's errors."""
+    words = shlex.split(line)
+    words = words[words.index("mcpserve") + 1 :]
+    command = main
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    command.make_context(command.name, words)
+
+
+def test_every_command_is_there():
+    assert list(ALL) == re.split(r",\s+", COMMANDS.strip())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_tells_what_a_command_does_with_examples(tmp_path, name):
+    result = invoke(configure(tmp_path), *name.split(), "--help")
+    assert result.exit_code == 0
+    assert "-c, --config FILE" in result.stdout
+    examples = result.stdout.partition("\nExamples:\n")[2]
+    assert f"mcpserve {name}" in examples
+
+
+@pytest.mark.parametrize("name", ["", *ALL])
+def test_every_example_is_understood(name):
+    command = ALL.get(name, main)
+    text = re.sub(r"\\\n +", "", command.epilog)
+    lines = [line for line in text.splitlines() if re.search(r"\bmcpserve\b.* ", line)]
+    examples = [line.split("|")[-1].split(" > ")[0] for line in lines if line[0] != "#"]
+    assert examples
+    for example in examples:
+        understood(re.sub(r"  +.*", "", example))
+
+
+def test_no_option_or_argument_takes_a_secret():
+    words = ("password", "secret", "token", "key")
+    for name, command in ALL.items():
+        for parameter in command.params:
+            takes_text = not getattr(parameter, "is_flag", False)
+            asks = any(word in parameter.name for word in words)
+            assert not (takes_text and asks), f"{name}: {parameter.name}"
+
+
+def test_a_terminal_is_asked_twice_and_shows_nothing_of_the_password(dsn, tmp_path):
+    path = configure(tmp_path, dsn=dsn)
+    with at_terminal(path, "user", "add", "alice") as terminal:
+        for question in ("Password: ", "Again: "):
+            terminal.read_until(question)
+            terminal.type(f"{PASSWORD}\n")
+        assert "added alice" in terminal.read_to_the_end()
+        assert PASSWORD not in terminal.shown
+        assert terminal.popen.wait(PATIENCE) == 0
+
+
+def test_without_a_terminal_nobody_is_asked(dsn, tmp_path):
+    result = invoke(configure(tmp_path, dsn=dsn), "user", "add", "alice", stdin=PASSWORD)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--password-stdin" in result.stderr
