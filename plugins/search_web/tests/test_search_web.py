@@ -176,7 +176,7 @@ async def config_error(config: dict[str, Any]) -> str:
         async with load_plugin(mcpserve_search_web, config):
             pass
     assert CANARY not in str(caught.value)
-    return str(caught.value).removeprefix("plugins.mcpserve_search_web: ")
+    return str(caught.value).removeprefix("plugins.search_web: ")
 
 
 # The four services.
