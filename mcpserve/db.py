@@ -10,30 +10,18 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, Self
-from weakref import ReferenceType
 
 import aiopg
-from psycopg2 import BINARY, Error, ProgrammingError, errors, extensions
-from psycopg2.extras import NamedTupleCursor
+from psycopg2 import Error, ProgrammingError, errors, extensions
 
+from mcpserve.connection import CONNECT_TIMEOUT, Connection, one_line
 from mcpserve.errors import ConfigError, DatabaseError, DatabaseTimeout, DatabaseUnavailable
 
 Row = Any
 """A named tuple, the columns are attributes. Any, because only the SQL knows the columns."""
 
-UniqueViolation = errors.UniqueViolation
-
-CONNECT_TIMEOUT = 5.0
-
 GRACE = 1.0
 """Seconds that a server gets to report its own timeout before it counts as silent."""
-
-UNAVAILABLE = ("08", "53", "57", "58", "25006")
-"""SQLSTATE prefixes: connection, resources, shutdown, system; a primary that became a standby."""
-
-
-class DatabaseConflict(DatabaseError):
-    """Another transaction came in between (deadlock, serialization); nothing was written."""
 
 
 class Queryable(Protocol):
@@ -69,8 +57,8 @@ class Queryable(Protocol):
 class Transaction(Queryable):
     """A connection between BEGIN and COMMIT, for one task at a time."""
 
-    def __init__(self, connection: "_Connection", *, timeout: float) -> None:
-        self._connection: _Connection | None = connection
+    def __init__(self, connection: "Connection", *, timeout: float) -> None:
+        self._connection: Connection | None = connection
         self._timeout = timeout
 
     @asynccontextmanager
@@ -106,7 +94,7 @@ class Database(Queryable):
         self._lock_timeout = lock_timeout
         # Not aiopg's pool: there newcomers overtake waiters, and dead connections stay in it.
         self._slots = asyncio.Semaphore(pool_size)
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._closed = False
 
     @classmethod
@@ -193,7 +181,7 @@ class Database(Queryable):
     @asynccontextmanager
     async def _opened(
         self, sql: str, params: Mapping[str, Any], *, repeat: bool
-    ) -> AsyncIterator[tuple["_Connection", aiopg.Cursor]]:
+    ) -> AsyncIterator[tuple["Connection", aiopg.Cursor]]:
         """Lend a connection after its first statement, which may ``repeat`` on another one."""
         limit = self._statement_timeout
         async with self._slot():
@@ -224,22 +212,22 @@ class Database(Queryable):
         finally:
             self._slots.release()
 
-    def _live_idle(self) -> "_Connection | None":
+    def _live_idle(self) -> "Connection | None":
         while self._idle:
             connection = self._idle.pop()
             if connection.is_alive():
                 return connection
         return None
 
-    async def _new(self) -> "_Connection":
+    async def _new(self) -> "Connection":
         try:
-            return await _Connection.open(self._dsn)
+            return await Connection.open(self._dsn)
         except (Error, TimeoutError) as error:
-            reason = _one_line(error) or f"no answer in {CONNECT_TIMEOUT:g} s"
+            reason = one_line(error) or f"no answer in {CONNECT_TIMEOUT:g} s"
             message = f"cannot connect to {self._server}: {reason}"
             raise DatabaseUnavailable(message) from error
 
-    def _give_back(self, connection: "_Connection") -> None:
+    def _give_back(self, connection: "Connection") -> None:
         if connection.is_idle() and not self._closed:
             self._idle.append(connection)
         else:
@@ -252,128 +240,7 @@ class Database(Queryable):
             self._idle.pop().close()
 
 
-class _Connection(aiopg.Connection):
-    """aiopg's connection with another way of waiting; the private names are pinned by tests.
-
-    aiopg's own never connects when the first address of a host refuses (libpq goes on with
-    another socket of the same number), loses SQL errors once 1024 files are open (``select``),
-    and passes a statement_timeout off as a cancellation of the task.
-    """
-
-    @classmethod
-    async def open(cls, dsn: str) -> Self:
-        """Connect, or raise what the driver raises. Looking up a host name blocks, in libpq."""
-        connection = cls(
-            dsn,
-            CONNECT_TIMEOUT,
-            enable_hstore=False,
-            enable_uuid=False,
-            cursor_factory=NamedTupleCursor,
-        )
-        await connection
-        for caster in (_BYTES, _BYTES_ARRAY):
-            extensions.register_type(caster, connection.raw)
-        return connection
-
-    async def run(self, sql: str, params: Mapping[str, Any], *, limit: float) -> aiopg.Cursor:
-        """Run one statement. After DatabaseUnavailable the connection is closed.
-
-        Without parameters ``%`` stands for itself. Raises psycopg2's own errors for mistakes.
-        """
-        try:
-            cursor = await self.cursor()
-            await cursor.execute(sql, params or None, timeout=limit)
-        except TimeoutError:
-            raise DatabaseTimeout(f"no answer in {limit:g} s") from None
-        except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-            raise DatabaseTimeout(_one_line(error)) from error
-        except (errors.SerializationFailure, errors.DeadlockDetected) as error:
-            raise DatabaseConflict(_one_line(error)) from error
-        except Error as error:
-            if not self.closed and not (error.pgcode or "").startswith(UNAVAILABLE):
-                # The other lines quote the statement or the row, with everything in it.
-                error.args = (str(error).partition("\n")[0],)
-                raise
-            self.close()
-            raise DatabaseUnavailable(_one_line(error)) from error
-        return cursor
-
-    def is_alive(self) -> bool:
-        """Tell whether the server has not hung up, also if the loop was too busy to notice."""
-        for _ in ("its last words", "its hang-up"):
-            self._ready(self._weakref)
-        return not self.closed
-
-    def is_idle(self) -> bool:
-        """Tell whether the connection is open and outside of any transaction."""
-        status: int = self.raw.get_transaction_status()
-        return status == extensions.TRANSACTION_STATUS_IDLE
-
-    async def _connect(self) -> aiopg.Connection:
-        self._loop.remove_reader(self.raw.fileno())
-        self._fileno = None
-        try:
-            async with asyncio.timeout(self.timeout):
-                while (state := self.raw.poll()) != extensions.POLL_OK:
-                    await _readiness(self.raw.fileno(), writing=state == extensions.POLL_WRITE)
-        except BaseException:
-            self.raw.close()
-            raise
-        self._fileno = self.raw.fileno()
-        self._loop.add_reader(self._fileno, self._ready, self._weakref)
-        return await super()._connect()
-
-    async def _poll(self, waiter: asyncio.Future[None], timeout: float) -> None:  # noqa: ASYNC109
-        self._ready(self._weakref)
-        try:
-            async with asyncio.timeout(timeout):
-                await waiter
-        except (asyncio.CancelledError, TimeoutError):
-            self.close()
-            raise
-        finally:
-            self._waiter = None
-
-    @staticmethod
-    def _ready(weak_self: ReferenceType[Any]) -> None:
-        self = weak_self()
-        if self is None or self.closed:
-            return
-        waiter = self._waiter
-        try:
-            state = self.raw.poll()
-        except Error as error:
-            if waiter and not waiter.done():
-                waiter.set_exception(error)
-            if self.closed:
-                # At once: libpq has closed the socket, its number will be somebody else's.
-                self.close()
-            return
-        self._watch_for_writing(wanted=state == extensions.POLL_WRITE)
-        if state == extensions.POLL_OK and waiter and not waiter.done():
-            waiter.set_result(None)
-
-    def _watch_for_writing(self, *, wanted: bool) -> None:
-        if wanted and not self._writing:
-            self._loop.add_writer(self.raw.fileno(), self._ready, self._weakref)
-        elif self._writing and not wanted:
-            self._loop.remove_writer(self.raw.fileno())
-        self._writing = wanted
-
-
-async def _readiness(descriptor: int, *, writing: bool) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    watch, forget = loop.add_reader, loop.remove_reader
-    if writing:
-        watch, forget = loop.add_writer, loop.remove_writer
-    watch(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        forget(descriptor)
-
-
-async def _commit(connection: _Connection, *, limit: float) -> None:
+async def _commit(connection: Connection, *, limit: float) -> None:
     try:
         cursor = await connection.run("COMMIT", {}, limit=limit)
     except DatabaseTimeout as error:
@@ -385,22 +252,9 @@ async def _commit(connection: _Connection, *, limit: float) -> None:
         raise errors.InFailedSqlTransaction("a statement had failed, so COMMIT rolled back")
 
 
-def _bytes(value: Any, cursor: Any) -> bytes | None:
-    view = BINARY(value, cursor)
-    return None if view is None else bytes(view)
-
-
-_BYTES = extensions.new_type((17,), "BYTES", _bytes)
-_BYTES_ARRAY = extensions.new_array_type((1001,), "BYTES[]", _BYTES)
-
-
 def _milliseconds(seconds: float) -> int:
     """Return PostgreSQL's notation, in which 0 is no limit."""
     return 0 if math.isinf(seconds) else math.ceil(seconds * 1000)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _server_name(dsn: str) -> str:

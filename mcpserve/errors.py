@@ -48,6 +48,10 @@ class DatabaseTimeout(DatabaseError):
     """A statement or a lock took longer than allowed; nothing was written."""
 
 
+class DatabaseConflict(DatabaseError):
+    """Another transaction came in between (deadlock, serialization); nothing was written."""
+
+
 class Overloaded(MCPServeError):
     """A bounded resource (the password-hashing pool) is full (HTTP 503)."""
 

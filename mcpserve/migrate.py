@@ -13,8 +13,8 @@ from importlib.resources.abc import Traversable
 
 import psycopg2
 
-from mcpserve.db import Database, DatabaseConflict, Queryable, Transaction
-from mcpserve.errors import DatabaseTimeout, MigrationError
+from mcpserve.db import Database, Queryable, Transaction
+from mcpserve.errors import DatabaseConflict, DatabaseTimeout, MigrationError
 
 FILE_NAME = re.compile(r"[0-9]{4}_[a-z0-9_]+\.sql")
 

@@ -10,7 +10,7 @@ from mcpserve import log
 from mcpserve.oauth import metadata
 from mcpserve.oauth.metadata import MCP_PATH
 from mcpserve.tools import CALL_SCOPE
-from mcpserve.web import mcp, oauth, ops, pages
+from mcpserve.web import authorization, mcp, oauth, ops, pages, welcome
 from mcpserve.web.services import Services
 
 WELL_KNOWN = "/.well-known"
@@ -19,14 +19,14 @@ WELL_KNOWN = "/.well-known"
 def routes(services: Services) -> list[URLSpec]:
     """Return every URL with its handler."""
     return [
-        URLSpec("/", pages.HomeHandler),
-        URLSpec("/authorize", pages.AuthorizeHandler),
-        URLSpec("/authorize/decision", pages.DecisionHandler),
-        URLSpec("/login", pages.LoginHandler),
-        URLSpec("/logout", pages.LogoutHandler),
-        URLSpec("/consent", pages.ConsentHandler),
-        URLSpec("/setup", pages.SetupHandler),
-        URLSpec("/static/style.css", pages.StyleHandler),
+        URLSpec("/", welcome.HomeHandler),
+        URLSpec("/authorize", authorization.AuthorizeHandler),
+        URLSpec("/authorize/decision", authorization.DecisionHandler),
+        URLSpec("/login", authorization.LoginHandler),
+        URLSpec("/logout", authorization.LogoutHandler),
+        URLSpec("/consent", authorization.ConsentHandler),
+        URLSpec("/setup", welcome.SetupHandler),
+        URLSpec("/static/style.css", welcome.StyleHandler),
         URLSpec("/token", oauth.TokenHandler),
         URLSpec("/revoke", oauth.RevokeHandler),
         URLSpec(MCP_PATH, mcp.McpHandler),

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, USER, Flow, add_user, serving
 
-from mcpserve.web.pages import clean
+from mcpserve.web.authorization import clean
 
 FOREIGN = [
     {"Sec-Fetch-Site": "cross-site"},

@@ -178,6 +178,8 @@ async def test_more_than_a_batch_goes_in_batches(dsn):
         assert counts["oauth_authorization_codes"] == 2 * BATCH + 1
         assert len(deleted) == 4
         assert await count(db, "oauth_authorization_codes") == 1
+        # A lock of the session would stay with the connection, and that with the pool.
+        assert await db.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
 async def test_a_process_that_dies_half_way_leaves_the_rest_and_no_lock(dsn):

@@ -10,8 +10,8 @@ from store.processes import let_meet
 
 from mcpserve import crypto
 from mcpserve.errors import InvalidGrant, UsageError
-from mcpserve.oauth import clients, users
-from mcpserve.oauth.store import browsers
+from mcpserve.oauth import clients, revocation, users
+from mcpserve.oauth.store import browsers, grants
 from mcpserve.oauth.store import clients as client_store
 from mcpserve.oauth.store import users as user_store
 from mcpserve.settings import ClientSettings, LoginSettings
@@ -137,6 +137,26 @@ async def test_disabling_ends_the_grants_at_once_and_for_good(dsn, disable, enab
         # The others do not notice.
         assert await acts.use(db, 1) is not None
         assert isinstance(await acts.refresh(db, 1), dict)
+
+
+async def test_more_grants_than_one_statement_ends_all_end(dsn):
+    more = f"SELECT i, gen_random_uuid() AS id FROM generate_series(1, {2 * grants.BATCH}) i"
+    async with lab.opened(dsn) as db:
+        await lab.populate(db)
+        await db.execute(
+            f"""WITH more AS MATERIALIZED ({more}), made AS (
+                    INSERT INTO mcp_sessions (id, client_id, user_id, scopes, resource, auth_time,
+                                              expires_at)
+                    SELECT more.id, client_id, user_id, scopes, resource, auth_time, expires_at
+                    FROM mcp_sessions, more)
+                INSERT INTO oauth_refresh_tokens (digest, session_id, expires_at)
+                SELECT sha256(more.i::text::bytea), more.id, expires_at
+                FROM oauth_refresh_tokens, more"""
+        )
+        assert await revocation.revoke_grants(db, client_id="client-0") == 2 * grants.BATCH + 1
+        states = await db.one("SELECT array_agg(DISTINCT state) AS all FROM mcp_sessions")
+        assert states.all == ["revoked"]
+        assert await lab.broken(db) == []
 
 
 async def test_disabling_a_person_ends_their_browsers_and_what_waited_in_them(dsn):

@@ -16,8 +16,14 @@ from postgres import backends, hang_up_on_everybody_else, query
 from postgres_proxy import proxy
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from mcpserve.db import Database, DatabaseConflict, UniqueViolation
-from mcpserve.errors import ConfigError, DatabaseError, DatabaseTimeout, DatabaseUnavailable
+from mcpserve.db import Database
+from mcpserve.errors import (
+    ConfigError,
+    DatabaseConflict,
+    DatabaseError,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+)
 
 
 @pytest.fixture
@@ -143,7 +149,7 @@ async def test_mistakes_in_sql_pass_through_and_keep_the_connection(item_dsn):
         pids = backends(item_dsn)
         with pytest.raises(psycopg2.errors.SyntaxError):
             await db.row("SELEKT 1")
-        with pytest.raises(UniqueViolation):
+        with pytest.raises(psycopg2.errors.UniqueViolation):
             async with db.transaction() as tx:
                 await tx.execute("INSERT INTO item VALUES (1, 1)")
         assert backends(item_dsn) == pids
@@ -258,7 +264,7 @@ async def test_commit_after_an_ignored_error_is_not_silent(item_dsn):
         with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
             async with db.transaction() as tx:
                 await tx.execute(INCREMENT)
-                with suppress(UniqueViolation):
+                with suppress(psycopg2.errors.UniqueViolation):
                     await tx.execute("INSERT INTO item VALUES (1, 1)")
         assert await value_of(db) == 0
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from psycopg2 import errors
 from store import acts, lab, naive
 from store.checks import (
     every_order_ends_well,
@@ -14,7 +15,7 @@ from store.checks import (
 )
 from store.interleave import gate, nothing
 
-from mcpserve.db import DatabaseConflict, UniqueViolation
+from mcpserve.errors import DatabaseConflict
 
 WITHOUT_CONSTRAINTS = """
 ALTER TABLE oauth_refresh_tokens DROP CONSTRAINT oauth_refresh_tokens_parent_id_key;
@@ -53,7 +54,7 @@ async def test_an_exchange_without_locks_leaves_a_grant_of_somebody_disabled(dsn
 async def test_a_fork_of_the_lineage_is_stopped_by_the_schema(dsn, refresh):
     # CC-06. To the client this is a 500, but there is no fork.
     async with lab.opened(dsn) as db:
-        with pytest.raises(UniqueViolation):
+        with pytest.raises(errors.UniqueViolation):
             await two_uses_compromise(db, refresh)
         assert await most_successors(db) == 1
 
@@ -71,7 +72,7 @@ async def test_without_the_constraints_the_lineage_forks(dsn, refresh):
 async def test_fifty_uses_without_a_lock_are_stopped_by_the_schema_too(dsn):
     async with lab.opened(dsn, pool_size=40) as db:
         await lab.populate(db)
-        with pytest.raises(UniqueViolation):
+        with pytest.raises(errors.UniqueViolation):
             await fifty_uses_compromise(db, partial(naive.refresh_without_lock, pause=gate(40)))
         assert await most_successors(db) == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mcpserve
-from mcpserve.web import pages
+from mcpserve.web import authorization
 from mcpserve.web.base import BaseHandler
 
 PACKAGE = Path(mcpserve.__file__).parent
@@ -87,5 +87,5 @@ def all_handlers(base=BaseHandler):
 
 def test_every_handler_declares_how_its_callers_are_authenticated():
     handlers = list(all_handlers())
-    assert pages.LoginHandler in handlers
+    assert authorization.LoginHandler in handlers
     assert [handler for handler in handlers if not hasattr(handler, "authentication")] == []

@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 
 from mcpserve.db import Queryable, Transaction
 
+BATCH = 1000
+"""Grants that end in one statement, whose time is limited."""
+
 
 @dataclass(frozen=True)
 class NewCode:
@@ -110,8 +113,8 @@ async def create_code(
 async def lock_code(tx: Transaction, digest: bytes) -> CodeState | None:
     """Lock a code, and before it the grant that it was used for. ``None`` if there is no such code.
 
-    Nobody else's time tells which requests came together: what was not used at the first look,
-    but is when the lock is ours, was used meanwhile.
+    No clock tells which requests came together: a code that was not used at the first look, but
+    is when the lock is ours, was used meanwhile.
     """
     seen = await tx.row(
         "SELECT session_id FROM oauth_authorization_codes WHERE digest = %(digest)s", digest=digest
@@ -336,7 +339,7 @@ async def end_all(
     tx: Transaction, *, client_id: str | None = None, user_id: str | None = None
 ) -> int:
     """Revoke every active grant of a client, of a user, or of everybody; return how many."""
-    ids = await tx.rows(
+    rows = await tx.rows(
         """SELECT id FROM mcp_sessions
            WHERE state = 'active'
              AND (%(client_id)s IS NULL OR client_id = %(client_id)s)
@@ -345,9 +348,9 @@ async def end_all(
         client_id=client_id,
         user_id=user_id,
     )
-    if ids:
-        await end(tx, *(row.id for row in ids), state="revoked")
-    return len(ids)
+    for start in range(0, len(rows), BATCH):
+        await end(tx, *(row.id for row in rows[start : start + BATCH]), state="revoked")
+    return len(rows)
 
 
 async def revoke(tx: Transaction, grant_id: str) -> bool:

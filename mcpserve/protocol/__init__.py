@@ -1,0 +1,10 @@
+"""MCP: one POST to ``/mcp`` and its answer, in either era.
+
+Headers and body go in, a :class:`Reply` comes out, nothing is kept. Knows no HTTP server and no
+database.
+"""
+
+from mcpserve.protocol.exchange import Exchange
+from mcpserve.protocol.messages import Headers, Reply
+
+__all__ = ["Exchange", "Headers", "Reply"]

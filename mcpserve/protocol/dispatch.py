@@ -1,0 +1,86 @@
+"""What the SDK's kernel is given for one request: who calls, and the way back to the client."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import mcp_types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import (
+    JSONRPCNotification,
+)
+
+from mcpserve.principal import Principal
+from mcpserve.protocol.messages import encode
+from mcpserve.tools import Progress
+
+Notify = Callable[[bytes], Awaitable[None]]
+"""Sends one JSON-RPC notification on the stream of the request."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What our handlers need and the SDK only carries along."""
+
+    principal: Principal
+    progress: Progress
+
+
+@dataclass
+class Dispatch:
+    """The SDK's ``DispatchContext`` of one request: notifications go out, requests cannot."""
+
+    request_id: mcp_types.RequestId
+    transport: TransportContext
+    progress_token: mcp_types.ProgressToken | None
+    send: Notify
+    principal: Principal
+    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
+    can_send_request: bool = field(default=False, init=False)
+
+    @property
+    def message_metadata(self) -> ServerMessageMetadata:
+        """Carries our :class:`Call` through the SDK."""
+        return ServerMessageMetadata(request_context=Call(self.principal, self.progress))
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Refuse: a stateless server has no way back to the client."""
+        raise NoBackChannelError(method)
+
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> None:
+        """Send a notification on the stream of the request."""
+        message = JSONRPCNotification(
+            jsonrpc="2.0", method=method, params=dict(params) if params is not None else None
+        )
+        await self.send(encode(message.model_dump(mode="json", by_alias=True, exclude_none=True)))
+
+    async def progress(
+        self, progress: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        """Report progress, if the request brought a token for it and is not answered yet."""
+        if self.progress_token is None:
+            return
+        params = {
+            "progressToken": self.progress_token,
+            "progress": progress,
+            "total": total,
+            "message": message,
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        await self.notify("notifications/progress", given)
+
+
+def caller(context: ServerRequestContext[Any, Call]) -> Call:
+    """Return the :class:`Call` that :class:`Dispatch` put in."""
+    if context.request is None:
+        raise RuntimeError("the SDK lost the request context")
+    return context.request

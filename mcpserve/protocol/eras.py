@@ -1,0 +1,131 @@
+"""In which era a client speaks, told by how it opens (MCP 2026-07-28, versioning)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mcp.server.connection import Connection
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
+    MCP_PARAM_HEADER_PREFIX,
+    MCP_PROTOCOL_VERSION_HEADER,
+    InboundLadderRejection,
+    classify_inbound_request,
+    unsupported_protocol_version_rejection,
+)
+from mcp_types import (
+    HEADER_MISMATCH,
+    PROTOCOL_VERSION_META_KEY,
+)
+from mcp_types.version import (
+    HANDSHAKE_PROTOCOL_VERSIONS,
+    LATEST_HANDSHAKE_VERSION,
+)
+
+from mcpserve.protocol.messages import Headers, Rejected
+
+HEADERLESS_VERSION = "2025-03-26"
+"""What a client speaks that names no version (MCP 2025-11-25, transports)."""
+
+HEADER_VALUE = re.compile(r"[\t -~]*")
+"""What a header that stands for a part of the body may carry; the rest needs Base64."""
+
+
+class Era(Protocol):
+    """How one request is served and its errors are told."""
+
+    modern: bool
+
+    def connection(self) -> Connection:
+        """Return a fresh connection for this one request."""
+
+    def status(self, code: int) -> int:
+        """Return the HTTP status of a JSON-RPC error."""
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """Versions up to 2025-11-25, without the session that they allow to leave out."""
+
+    version: str
+    modern = False
+
+    def connection(self) -> Connection:
+        """See :class:`Era`."""
+        return Connection.from_envelope(self.version, None, None)
+
+    def status(self, code: int) -> int:
+        """404 would mean a lost session there, so errors of the protocol are 200."""
+        return 200
+
+
+@dataclass(frozen=True)
+class Modern:
+    """2026-07-28: every request carries its version, capabilities and client."""
+
+    version: str
+    client_info: Any = field(repr=False)
+    client_capabilities: Any = field(repr=False)
+    modern = True
+
+    def connection(self) -> Connection:
+        """See :class:`Era`."""
+        return Connection.from_envelope(self.version, self.client_info, self.client_capabilities)
+
+    def status(self, code: int) -> int:
+        """See :class:`Era`; the SDK has the table."""
+        return ERROR_CODE_HTTP_STATUS.get(code, 200)
+
+
+def choose_era(headers: Headers, message: Mapping[str, Any]) -> Era:
+    """Tell the era by how the client opens (MCP 2026-07-28, versioning).
+
+    The body's envelope decides, then the header; ``initialize`` without an envelope is always a
+    handshake. Raises :class:`Rejected`.
+    """
+    named = headers.folded.get(MCP_PROTOCOL_VERSION_HEADER)
+    enveloped = envelope_version(message)
+    if enveloped is None and message["method"] == "initialize":
+        return Handshake(LATEST_HANDSHAKE_VERSION)
+    refuse_ambiguous(headers)
+    if enveloped is None and named is None:
+        return Handshake(HEADERLESS_VERSION)
+    if named is not None and enveloped in (None, named):
+        if named in HANDSHAKE_PROTOCOL_VERSIONS:
+            return Handshake(named)
+        if unknown := unsupported_protocol_version_rejection(named):
+            raise Rejected.by(unknown)
+    verdict = classify_inbound_request(message, headers=headers.folded)
+    if isinstance(verdict, InboundLadderRejection):
+        raise Rejected.by(verdict)
+    return Modern(verdict.protocol_version, verdict.client_info, verdict.client_capabilities)
+
+
+def refuse_ambiguous(headers: Headers) -> None:
+    """Refuse headers that whoever routes by them might read otherwise than we do.
+
+    Raises :class:`Rejected` for one that is there twice or has characters of no fixed meaning.
+    """
+    routing = {MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER}
+    seen = set()
+    for line, value in headers.lines:
+        name = line.lower()
+        if name not in routing and not name.startswith(MCP_PARAM_HEADER_PREFIX.lower()):
+            continue
+        if name in seen:
+            raise Rejected(HEADER_MISMATCH, f"{name} header appears more than once")
+        if not HEADER_VALUE.fullmatch(value):
+            raise Rejected(HEADER_MISMATCH, f"{name} header must be ASCII or Base64")
+        seen.add(name)
+
+
+def envelope_version(message: Mapping[str, Any]) -> Any:
+    """Return the version that the body's ``_meta`` names, ``None`` if it names none."""
+    match message:
+        case {"params": {"_meta": {**meta}}}:
+            return meta.get(PROTOCOL_VERSION_META_KEY)
+        case _:
+            return None

@@ -1,0 +1,115 @@
+"""What goes in and out: headers, one JSON-RPC message, a reply."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types
+import pydantic_core
+from mcp.shared.inbound import (
+    MCP_PROTOCOL_VERSION_HEADER,
+    InboundLadderRejection,
+)
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCNotification,
+)
+from mcp_types.version import (
+    MODERN_PROTOCOL_VERSIONS,
+)
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer: an HTTP status and a JSON body, or no body at all."""
+
+    status: int
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Headers:
+    """The headers of a request: every line, and by lower-case name."""
+
+    lines: tuple[tuple[str, str], ...]
+    folded: Mapping[str, str]
+
+    @classmethod
+    def of(cls, lines: Iterable[tuple[str, str]]) -> "Headers":
+        """Keep the lines as they came."""
+        kept = tuple(lines)
+        return cls(kept, {name.lower(): value for name, value in kept})
+
+
+class Rejected(Exception):
+    """A request that is refused before its method is looked at."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.error = ErrorData(code=code, message=message, data=data)
+
+    @classmethod
+    def by(cls, rejection: InboundLadderRejection) -> "Rejected":
+        """Take over what a rung of the SDK's ladder says."""
+        return cls(rejection.code, rejection.message, rejection.data)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Return the one JSON object of a body. Raises :class:`Rejected`."""
+    try:
+        # Unlike json.loads it refuses half of a surrogate pair, which no UTF-8 can carry on.
+        message = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise Rejected(PARSE_ERROR, "Parse error") from None
+    if not isinstance(message, dict):
+        raise Rejected(INVALID_REQUEST, "The body must be one JSON-RPC request or notification")
+    return message
+
+
+def acknowledge(message: dict[str, Any]) -> Reply:
+    """Accept a notification and drop it: there is no state that it could change."""
+    try:
+        JSONRPCNotification.model_validate(message)
+    except ValidationError:
+        error = ErrorData(code=INVALID_REQUEST, message="Not a JSON-RPC request or notification")
+        return Reply(400, error_body(None, error))
+    return Reply(202)
+
+
+def refuse_malformed(message: dict[str, Any], headers: Headers) -> Reply:
+    """Refuse what has an ``id`` and is no request; a handshake client may post responses."""
+    is_response = "method" not in message and ("result" in message or "error" in message)
+    named = headers.folded.get(MCP_PROTOCOL_VERSION_HEADER)
+    if is_response and named not in MODERN_PROTOCOL_VERSIONS:
+        return Reply(202)
+    error = ErrorData(code=INVALID_REQUEST, message="Not a valid JSON-RPC request")
+    return Reply(400, error_body(readable_id(message), error))
+
+
+def readable_id(message: Mapping[str, Any]) -> mcp_types.RequestId | None:
+    """Return the id of what may be no request otherwise; ``None`` if it is none."""
+    match message["id"]:
+        case bool():
+            return None
+        case str() | int() as request_id:
+            return request_id
+        case _:
+            return None
+
+
+def error_body(request_id: mcp_types.RequestId | None, error: ErrorData) -> bytes:
+    """Return a JSON-RPC error; without an id where none could be read (MCP 2026-07-28, basic)."""
+    identified = {} if request_id is None else {"id": request_id}
+    told = error.model_dump(mode="json", exclude_none=True)
+    return encode({"jsonrpc": "2.0", **identified, "error": told})
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Return JSON in ASCII, which no reader of lines takes for several.
+
+    Raises :class:`ValueError` for half of a surrogate pair, which is no text.
+    """
+    return pydantic_core.to_json(message, ensure_ascii=True, inf_nan_mode="null")

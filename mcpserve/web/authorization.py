@@ -1,0 +1,216 @@
+"""The pages of an authorization: the request, login, consent, the decision. Forms, no scripts."""
+
+from mcpserve import crypto
+from mcpserve.errors import InvalidRequest, PageError
+from mcpserve.oauth import authorize, redirect_uris, users
+from mcpserve.oauth.authorize import Refused
+from mcpserve.oauth.forms import Parameters
+from mcpserve.oauth.store import browsers
+from mcpserve.oauth.store.browsers import BrowserSession, PendingRequest
+from mcpserve.web.pages import PageHandler
+
+
+class AuthorizeHandler(PageHandler):
+    """``GET /authorize`` (OAuth 2.1 §4.1.1)."""
+
+    async def get(self) -> None:
+        """Keep a valid request and ask the person."""
+        services = self.services
+        try:
+            parameters = self.query()
+            request = await authorize.validate(services.db, services.server, parameters)
+            session = await self.session()
+            authorize.refuse_silent(request, services.server, session)
+        except Refused as refused:
+            self.go(refused.location)
+            return
+        except InvalidRequest as error:
+            await self._count_failure()
+            raise PageError(
+                400,
+                "This link is broken",
+                "The application sent you here with a request that cannot be read: "
+                f"{error.description}.",
+            ) from error
+        except PageError:
+            await self._count_failure()
+            raise
+        if session is None:
+            cookie = crypto.new_token()
+            session = await browsers.create_session(services.db, crypto.digest(cookie))
+            self.set_session_cookie(cookie)
+        request_id = await authorize.keep(services.db, session, request)
+        self.go_to("/consent", request_id)
+
+    async def _count_failure(self) -> None:
+        await self.services.limits.authorize.fail(self.services.db, self.network)
+
+
+class WaitingHandler(PageHandler):
+    """A page about a waiting authorization request."""
+
+    async def pending(self, session: BrowserSession, request_id: str) -> PendingRequest:
+        """Return the request, if it is this browser's and open."""
+        return authorize.require_open(
+            await browsers.find_request(self.services.db, crypto.digest(request_id), session.id)
+        )
+
+    def request_id_in(self, parameters: Parameters) -> str:
+        """Return the id of the waiting request. Raises ``PageError``."""
+        try:
+            return parameters.required("request")
+        except InvalidRequest as error:
+            raise PageError(
+                400,
+                "This link is incomplete",
+                "Go back to the application and start the connection again.",
+            ) from error
+
+
+class LoginHandler(WaitingHandler):
+    """``/login``: name and password."""
+
+    async def get(self) -> None:
+        """Show the form."""
+        request_id = self.request_id_in(self.query())
+        session = await self.required_session()
+        pending = await self.pending(session, request_id)
+        if not pending.login_needed:
+            self.go_to("/consent", request_id)
+            return
+        self._form(request_id, pending)
+
+    async def post(self) -> None:
+        """Log in, and go on to the consent page."""
+        parameters = self.form()
+        request_id = self.request_id_in(parameters)
+        session = await self.required_session()
+        pending = await self.pending(session, request_id)
+        if not pending.login_needed:
+            # The person logged in in another tab, which made the form in this one stale.
+            self.go_to("/consent", request_id)
+            return
+        self.check_form(parameters, "login", request_id)
+        name = parameters.one("username") or ""
+        services = self.services
+        cookie = await users.log_in(
+            services.db,
+            services.hasher,
+            services.settings.login,
+            session,
+            name=name,
+            password=parameters.one("password") or "",
+            network=self.network,
+            limits=services.limits.login,
+        )
+        if cookie is None:
+            self._form(
+                request_id, pending, status=401, name=name, problem="Wrong name or password."
+            )
+            return
+        self.set_session_cookie(cookie)
+        self.go_to("/consent", request_id)
+
+    def _form(
+        self,
+        request_id: str,
+        pending: PendingRequest,
+        *,
+        status: int = 200,
+        name: str = "",
+        problem: str = "",
+    ) -> None:
+        self.page(
+            "login.html",
+            status=status,
+            request_id=request_id,
+            csrf=crypto.form_token(self.cookie, "login", request_id),
+            client_name=clean(pending.client_name),
+            name=name,
+            problem=problem,
+        )
+
+
+class ConsentHandler(WaitingHandler):
+    """``GET /consent``: what is asked for, by whom, and where the answer goes."""
+
+    async def get(self) -> None:
+        """Show the question; with ``oauth.auto_approve`` answer it."""
+        request_id = self.request_id_in(self.query())
+        session = await self.required_session()
+        pending = await self.pending(session, request_id)
+        if pending.login_needed or session.user_id is None:
+            self.go_to("/login", request_id)
+            return
+        services = self.services
+        if services.settings.oauth.auto_approve:
+            self.go(await approve(self, session, request_id, pending))
+            return
+        texts = services.server.scopes.texts
+        self.page(
+            "consent.html",
+            request_id=request_id,
+            csrf=crypto.form_token(self.cookie, "consent", request_id, session.user_id),
+            client_name=clean(pending.client_name),
+            client_id=pending.client_id,
+            redirect_host=redirect_uris.host(pending.redirect_uri),
+            loopback=redirect_uris.is_loopback(pending.redirect_uri),
+            scopes=[(scope, texts.get(scope, scope)) for scope in sorted(pending.scopes)],
+            user_name=session.user_name,
+            resource=pending.resource,
+        )
+
+
+async def approve(
+    handler: PageHandler, session: BrowserSession, request_id: str, pending: PendingRequest
+) -> str:
+    """Return the redirect that carries the code."""
+    services = handler.services
+    return await authorize.approve(
+        services.db,
+        services.server,
+        session,
+        request_id,
+        pending,
+        code_lifetime=services.settings.oauth.authorization_code_lifetime,
+    )
+
+
+class DecisionHandler(WaitingHandler):
+    """``POST /authorize/decision``: the person's answer."""
+
+    async def post(self) -> None:
+        """Approve or deny; only the exact word approves."""
+        parameters = self.form()
+        request_id = self.request_id_in(parameters)
+        session = await self.required_session()
+        self.check_form(parameters, "consent", request_id, session.user_id or "")
+        pending = await self.pending(session, request_id)
+        if pending.login_needed:
+            self.go_to("/login", request_id)
+            return
+        if parameters.one("decision") == "approve":
+            self.go(await approve(self, session, request_id, pending))
+            return
+        services = self.services
+        self.go(await authorize.deny(services.db, services.server, session, request_id, pending))
+
+
+class LogoutHandler(WaitingHandler):
+    """``POST /logout``: use another account for a waiting request."""
+
+    async def post(self) -> None:
+        """Forget who is logged in; grants stay."""
+        parameters = self.form()
+        request_id = self.request_id_in(parameters)
+        session = await self.required_session()
+        self.check_form(parameters, "consent", request_id, session.user_id or "")
+        cookie = crypto.new_token()
+        await browsers.log_out(self.services.db, session.id, digest=crypto.digest(cookie))
+        self.set_session_cookie(cookie)
+        self.go_to("/login", request_id)
+
+
+def clean(text: str) -> str:
+    """Return a name that cannot pretend: no invisible or direction-changing characters, short."""
+    return "".join(character for character in text if character.isprintable())[:100] or "unnamed"
