@@ -35,7 +35,12 @@ def reference() -> str:
     sections = [HEAD]
     for path, command in commands(main, "mcpserve"):
         context = click.Context(
-            command, info_name=path, terminal_width=90, max_content_width=90, color=False
+            command,
+            info_name=path,
+            terminal_width=90,
+            max_content_width=90,
+            color=False,
+            help_option_names=main.context_settings["help_option_names"],
         )
         sections.append(f"## {path}\n\n```\n{command.get_help(context)}\n```\n")
     return "\n".join(sections)

@@ -1,9 +1,8 @@
 """``GET /authorize``: what is refused, in which order, and who is told."""
 
-from itertools import combinations
+from itertools import combinations, product
 from urllib.parse import parse_qsl, urlencode
 
-import pytest
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, USER, Flow, serving
 
 from mcpserve.oauth import clients
@@ -157,24 +156,21 @@ async def test_a_state_that_is_there_twice_is_not_told(dsn):  # rung 4
             assert answer["iss"] == server.services.server.issuer
 
 
-@pytest.mark.parametrize(
-    ("client_id", "page"),
-    [
+async def test_an_unknown_client_gets_a_page_and_no_cookie(dsn):  # rung 1
+    pages = [
         (None, "incomplete link"),
         ("", "incomplete link"),
         ([PUBLIC_CLIENT, PUBLIC_CLIENT], "incomplete link"),
         ("nobody", "unknown application"),
         (PUBLIC_CLIENT.upper(), "unknown application"),
         ("a\0b", "broken link"),
-    ],
-)
-async def test_an_unknown_client_gets_a_page_and_no_cookie(dsn, client_id, page):  # rung 1
+    ]
     async with serving(dsn) as server, server.http() as http:
-        for redirect_uri in (CALLBACK, None):
+        for (client_id, page), redirect_uri in product(pages, (CALLBACK, None)):
             changes = {"client_id": client_id, "redirect_uri": redirect_uri}
             response = await ask(http, Flow(server), changes)
-            assert refusal(response) == page
-            assert "set-cookie" not in response.headers
+            assert refusal(response) == page, changes
+            assert "set-cookie" not in response.headers, changes
 
 
 async def test_a_disabled_client_is_unknown(dsn):  # rung 1
@@ -183,26 +179,24 @@ async def test_a_disabled_client_is_unknown(dsn):  # rung 1
         assert refusal(await ask(http, Flow(server), {})) == "unknown application"
 
 
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
+async def test_a_program_gets_the_error_as_json(dsn):  # rungs 1 and 2, TR-15
+    faults = [
         ({"client_id": "nobody"}, "invalid_client"),
         ({"client_id": None}, "invalid_request"),
         ({"redirect_uri": None}, "invalid_request"),
         ({"redirect_uri": 'https://evil.example/"\\é'}, "invalid_request"),
         ({"nonsense": "%zz"}, "invalid_request"),
-    ],
-)
-async def test_a_program_gets_the_error_as_json(dsn, changes, error):  # rungs 1 and 2, TR-15
+    ]
     async with serving(dsn) as server, server.http(headers={"Accept": "application/json"}) as http:
-        response = await ask(http, Flow(server), changes)
-        assert response.status_code == 400
-        assert response.headers["content-type"].startswith("application/json")
-        body = response.json()
-        assert body["error"] == error
-        assert set(body) == {"error", "error_description"}
-        assert all(" " <= c <= "~" and c not in '"\\' for c in body["error_description"])
-        assert "evil.example" not in response.text
+        for changes, error in faults:
+            response = await ask(http, Flow(server), changes)
+            assert response.status_code == 400, changes
+            assert response.headers["content-type"].startswith("application/json"), changes
+            body = response.json()
+            assert set(body) == {"error", "error_description"}, changes
+            assert body["error"] == error, changes
+            assert all(" " <= c <= "~" and c not in '"\\' for c in body["error_description"])
+            assert "evil.example" not in response.text, changes
 
 
 async def test_an_address_that_is_too_long_is_refused(dsn):  # rung 0

@@ -36,7 +36,9 @@ def understood(line):
     command = main
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    command.make_context(command.name, words)
+    # With its parent: a command remembers the first help option that it made.
+    root = click.Context(main, **main.context_settings)
+    command.make_context(command.name, words, parent=root)
 
 
 def test_every_command_is_there():

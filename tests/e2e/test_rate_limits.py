@@ -95,6 +95,16 @@ async def test_a_wrong_secret_is_limited_before_it_is_hashed(dsn):  # RL-01
         assert (await guess(flow, headers=behind("6.6.6.6"))).status_code == 429
 
 
+async def test_a_right_secret_is_accepted_again_when_the_window_ends(dsn):  # RL-01
+    async with serving(dsn, SETTINGS) as server:
+        flow = Flow(server).confidential()
+        tokens = await flow.tokens()
+        await use_up(flow, client_secret="wrong")
+        check_limited(await flow.refresh(tokens["refresh_token"]))
+        postgres.query(dsn, AGE)
+        assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
+
+
 async def test_invented_clients_are_limited_together_before_anything_is_hashed(dsn):  # RL-01
     async with serving(dsn, SETTINGS) as server:
         for number in range(LIMIT):

@@ -5,7 +5,7 @@ import itertools
 import httpx
 import postgres
 import pytest
-from serving import Flow, serving
+from serving import SECRET, SECRET_CLIENT, Flow, basic, serving
 from tables import unchanged
 from wire import send
 
@@ -201,10 +201,12 @@ async def test_an_ambiguous_request_is_refused(dsn):  # TR-19
 
 
 async def test_two_authorization_headers_are_refused(dsn):  # TR-19, BR-05
-    twice = [("Content-Type", FORM), *[("Authorization", "Basic YTpi")] * 2]
+    good = list(basic(SECRET_CLIENT, SECRET).items())
+    form = [("Content-Type", FORM)]
+    body = b"token=x&grant_type=refresh_token&refresh_token=x"
     async with serving(dsn) as server, server.http() as http:
         with unchanged(dsn):
             for path in (*ENDPOINTS, "/mcp"):
-                body = b"client_id=public-client&token=x"
-                answer = await http.post(path, content=body, headers=twice)
+                answer = await http.post(path, content=body, headers=form + good * 2)
                 check_api_error(answer, 400, "invalid_request")
+        assert (await http.post("/revoke", content=body, headers=form + good)).status_code == 200

@@ -95,13 +95,14 @@ async def test_two_packages_that_offer_one_name_are_both_named_and_neither_impor
     assert not modules & sys.modules.keys()
 
 
-async def test_a_package_that_is_on_the_path_twice_counts_once(packages, tmp_path, monkeypatch):
-    packages.install()
-    older = tmp_path / "older"
-    older.mkdir()
-    monkeypatch.syspath_prepend(older)
-    Packages(older).install(source="raise KeyError")
-    monkeypatch.syspath_prepend(tmp_path)
+async def test_of_a_package_that_is_on_the_path_twice_the_first_counts(
+    packages, tmp_path, monkeypatch
+):
+    packages.install(source="raise KeyError('the one behind')")
+    front = tmp_path / "front"
+    front.mkdir()
+    monkeypatch.syspath_prepend(front)
+    Packages(front).install()
     assert (await load("weather")).names == ("weather",)
 
 

@@ -18,7 +18,7 @@ from exchanges import (
     post,
     request,
 )
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcpserve import ToolContext, ToolError, tool
@@ -224,6 +224,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=4)
 
 
 SERVER = exchange(add, hidden)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def serve(body, headers):
@@ -243,19 +244,19 @@ def serve(body, headers):
 
 
 @given(st.binary(max_size=64), HEADERS)
-@settings(max_examples=50, deadline=None)
+@settings(UNHURRIED, max_examples=50)
 def test_no_bytes_do_any_harm(body, headers):
     serve(body, headers)
 
 
 @given(MESSAGES | JSON, HEADERS)
-@settings(max_examples=150, deadline=None)
+@settings(UNHURRIED, max_examples=150)
 def test_no_json_does_any_harm(message, headers):
     serve(json.dumps(message).encode(), headers)
 
 
 @given(st.sampled_from(METHODS), PARAMS, st.sampled_from(["add", "hidden"]))
-@settings(max_examples=100, deadline=None)
+@settings(UNHURRIED, max_examples=100)
 def test_no_parameters_of_a_good_envelope_do_any_harm(method, params, name):
     message = request(method, enveloped({**params, "name": name, "_meta": {}}))
     reply = serve(json.dumps(message).encode(), modern_headers(method, name))
