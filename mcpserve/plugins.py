@@ -154,7 +154,7 @@ async def load(
                 register(manager, name, find(name))
                 tools = await build_tools(manager, name, settings, own)
                 add(built, tools)
-                exit_stack.push_async_exit(own.pop_all())
+                exit_stack.push_async_callback(close, name, own.pop_all())
         except Exception as error:
             problem = error if isinstance(error, PluginError) else PluginError(name, reason(error))
             if manager.has_plugin(name):
@@ -173,6 +173,14 @@ async def load(
     return LoadedPlugins(
         ToolRegistry(list(built.values()), observers(manager)), names, skipped, models
     )
+
+
+async def close(name: str, resources: AsyncExitStack) -> None:
+    """Do a plugin's clean-up; one that fails must not keep the others from theirs."""
+    try:
+        await resources.aclose()
+    except Exception:
+        logger.exception("plugin %s failed while closing", name)
 
 
 async def build_tools(
