@@ -340,11 +340,11 @@ class LimitsSettings(Section):
     )
     token: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
-        description="Refused token requests, per client and network.",
+        description="Refused token requests of one kind, per client and network.",
     )
     revoke: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
-        description="Refused revocation requests, per client and network.",
+        description="Refused revocation requests of one kind, per client and network.",
     )
     login: LimitSettings = Field(
         LimitSettings(failures=10, window=timedelta(minutes=15)),
