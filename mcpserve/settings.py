@@ -90,6 +90,14 @@ def parse_code_lifetime(value: object) -> timedelta:
     return lifetime
 
 
+def parse_reuse_window(value: object) -> timedelta:
+    """Refuse a long one: a repeated answer needs its access token, which cleanup deletes."""
+    window = parse_duration(value)
+    if window > timedelta(hours=1):
+        raise ValueError("must be 1h at most")
+    return window
+
+
 def parse_timeout(value: object) -> timedelta:
     """Refuse 0s: it would end every call, and somebody may have meant "no limit" by it."""
     timeout = parse_duration(value)
@@ -154,6 +162,7 @@ AS_SCHEMA = WithJsonSchema({"type": ["string", "number"], "examples": ["15m"]})
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AS_TEXT, AS_SCHEMA]
 Lifetime = Annotated[timedelta, BeforeValidator(parse_lifetime), AS_TEXT, AS_SCHEMA]
 CodeLifetime = Annotated[timedelta, BeforeValidator(parse_code_lifetime), AS_TEXT, AS_SCHEMA]
+ReuseWindow = Annotated[timedelta, BeforeValidator(parse_reuse_window), AS_TEXT, AS_SCHEMA]
 Timeout = Annotated[timedelta, BeforeValidator(parse_timeout), AS_TEXT, AS_SCHEMA]
 Scope = Annotated[str, AfterValidator(parse_scope)]
 Origin = Annotated[str, AfterValidator(parse_origin)]
@@ -262,7 +271,7 @@ class ClientSettings(Section):
         description="Exact redirect URIs; at least one.",
         examples=[["https://client.example.org/callback"]],
     )
-    refresh_reuse_window: Duration | None = Field(
+    refresh_reuse_window: ReuseWindow | None = Field(
         None, description="Overrides oauth.refresh_reuse_window for this client."
     )
 
@@ -280,10 +289,10 @@ class OAuthSettings(Section):
     authorization_code_lifetime: CodeLifetime = Field(
         timedelta(minutes=1), description="How long a code may wait to be exchanged; 10m at most."
     )
-    refresh_reuse_window: Duration = Field(
+    refresh_reuse_window: ReuseWindow = Field(
         timedelta(0),
         description="How long a rotated refresh token may be repeated by a client that lost the "
-        "answer. 0s: every reuse ends the grant.",
+        "answer; 1h at most. 0s: every reuse ends the grant.",
     )
     auto_approve: bool = Field(
         False,

@@ -184,6 +184,7 @@ def test_a_union_is_explained_in_one_line():
     [
         {"oauth": {"access_token_lifetime": 0}},
         {"oauth": {"authorization_code_lifetime": "11m"}},
+        {"oauth": {"refresh_reuse_window": "61m"}},
         {"login": {"session_lifetime": 0}},
         {"limits": {"login": {"window": 0}}},
         {"cleanup": {"interval": 0.5}},
