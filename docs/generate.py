@@ -42,7 +42,7 @@ REFERENCE_HEAD = """\
 variable `MCPSERVE_CONFIG` names, else `config.yaml` in the current directory. Without a file, the
 defaults hold. [`config.yaml.example`](../../config.yaml.example) shows every setting.
 
-- `mcpserve check` lists everything that is wrong with the configuration, without starting.
+- `mcpserve check` says what is wrong with the configuration, without starting.
 - `mcpserve check --show` prints every setting and where its value comes from, without secrets.
 - `mcpserve schema` prints a JSON Schema of the file, plugins included, for your editor.
 

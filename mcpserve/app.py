@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import signal
@@ -16,17 +17,21 @@ from tornado.netutil import bind_sockets
 from mcpserve import migrate, plugins
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
-from mcpserve.errors import ConfigError
+from mcpserve.errors import ConfigError, MCPServeError
 from mcpserve.oauth import clients, metadata
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import cleanup
 from mcpserve.protocol import Exchange
 from mcpserve.settings import DatabaseSettings, Settings
+from mcpserve.supervision import Supervised
 from mcpserve.web import Services, application
 from mcpserve.web.services import Drain, Limits
 
 logger = logging.getLogger(__name__)
+
+WATCH_INTERVAL = 1.0
+"""Seconds after which a dead embedded database is noticed."""
 
 Job = Callable[[], Awaitable[None]]
 Ready = Callable[[Services], Awaitable[None]]
@@ -83,19 +88,24 @@ async def open_services(
         )
 
 
-async def serve(settings: Settings, dsn: str, *, migrates: bool, ready: Ready) -> None:
+async def serve(
+    settings: Settings, dsn: str, *, supervised: Supervised | None, ready: Ready
+) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in flight end.
 
-    Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen.
+    A ``supervised`` database has no other user: it is migrated without asking and started again
+    when it is gone. Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen.
     """
     async with AsyncExitStack() as exit_stack:
         db = await exit_stack.enter_async_context(
-            open_database(settings.database, dsn, migrates=migrates)
+            open_database(settings.database, dsn, migrates=supervised is not None)
         )
         services = await exit_stack.enter_async_context(open_services(settings, db))
         await clients.seed(db, services.hasher, settings.oauth.clients)
         stop, hurry = exit_stack.enter_context(stop_signals())
         http_server = listen(services, open_sockets(settings))
+        if supervised:
+            exit_stack.enter_context(every(WATCH_INTERVAL, as_job(supervised.look_after)))
         if settings.cleanup.enabled:
             exit_stack.enter_context(
                 every(settings.cleanup.interval.total_seconds(), lambda: clean_up(db))
@@ -131,10 +141,16 @@ def open_sockets(settings: Settings) -> list[socket.socket]:
     server = settings.server
     try:
         return bind_sockets(server.port, server.host)
-    except OSError as error:
+    except socket.gaierror as error:
         raise ConfigError(
-            f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}; stop "
-            "what uses it or set another (PORT=3001)"
+            f"server.host: {server.host!r} is no address: {error.strerror}"
+        ) from error
+    except OSError as error:
+        advice = "stop what uses it or set another (PORT=3001)"
+        if error.errno == errno.EACCES:
+            advice = "ports below 1024 need more rights; set another (PORT=3001)"
+        raise ConfigError(
+            f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}; {advice}"
         ) from error
 
 
@@ -193,10 +209,21 @@ def every(seconds: float, job: Job) -> Iterator[None]:
             task.cancel()
 
 
+def as_job(function: Callable[[], None]) -> Job:
+    """Return a job that calls a plain function, on the loop."""
+
+    async def call() -> None:
+        function()
+
+    return call
+
+
 async def run_job(job: Job) -> None:
     """Run a job and log what goes wrong in it."""
     try:
         await job()
+    except MCPServeError as error:
+        logger.warning("a periodic job is put off: %s", error)
     except Exception:
         logger.exception("a periodic job failed and will be tried again")
 

@@ -258,11 +258,18 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _server_name(dsn: str) -> str:
+    _, separator, rest = dsn.partition("://")
+    authority, _, path = rest.partition("/")
+    misread = "#" in rest or "@" in path.partition("?")[0] or authority.count("@") > 1
     try:
-        parts = extensions.parse_dsn(dsn)
+        parts = {} if separator and misread else extensions.parse_dsn(dsn)
     except ProgrammingError:
+        parts = {}
+    if not parts and dsn:
         # Not chained: libpq quotes the DSN, and with it the password.
-        message = "database.url: expected postgresql://user:password@host:port/database"
-        raise ConfigError(message) from None
+        raise ConfigError(
+            "database.url: expected postgresql://user:password@host:port/database; in user and "
+            "password write %40 for @, %23 for #, %2F for / and %25 for %"
+        ) from None
     host, port = parts.get("host", "the default host"), parts.get("port", "5432")
     return f"database {parts.get('dbname', '')!r} at {host}:{port}"

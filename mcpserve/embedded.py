@@ -71,7 +71,21 @@ class EmbeddedPostgres:
     version: str
     data_dir: Path
     """Holds the cluster (``postgres``), its lock and its log; not always the one asked for."""
+    socket_path: Path
+    """Where it listens."""
     _owned: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+
+    def is_running(self) -> bool:
+        """Whether somebody still listens; one that is only slow counts."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(str(self.socket_path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                return False
+            except OSError:
+                return True
+        return True
 
     def stop(self) -> None:
         """Stop the server and wait until it is gone, if it is ours; otherwise do nothing."""
@@ -104,7 +118,9 @@ def start(
             _wait_until_ready(cluster, process)
             _create_database(cluster, binaries, socket_dir=socket_dir)
             lock.write(json.dumps([version, str(socket_dir)]).encode())
-            return EmbeddedPostgres(_dsn(socket_dir), version, cluster.home, owned.pop_all())
+            return EmbeddedPostgres(
+                _dsn(socket_dir), version, cluster.home, socket_dir / SOCKET, owned.pop_all()
+            )
     except OSError as error:
         raise EmbeddedPostgresError(
             f"cannot keep the embedded PostgreSQL in {data_dir} ({error});"
@@ -176,8 +192,9 @@ def _lock_or_attach(cluster: _Cluster, lock: IO[bytes]) -> EmbeddedPostgres | No
         # What the lock file says may be missing (still starting) or stale (its author was killed).
         with suppress(ValueError, OSError), socket.socket(socket.AF_UNIX) as probe:
             version, socket_dir = json.loads((cluster.home / "postgres.lock").read_bytes())
-            probe.connect(str(Path(socket_dir, SOCKET)))
-            return EmbeddedPostgres(_dsn(Path(socket_dir)), version, cluster.home)
+            path = Path(socket_dir, SOCKET)
+            probe.connect(str(path))
+            return EmbeddedPostgres(_dsn(path.parent), version, cluster.home, path)
         time.sleep(0.02)
     raise EmbeddedPostgresError(
         f"another process holds {cluster.home / 'postgres.lock'} but its PostgreSQL does not"

@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any
 
-from tornado.web import RequestHandler
-
 from mcpserve.settings import LogSettings
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
@@ -80,15 +78,20 @@ def configure(settings: LogSettings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def log_request(handler: RequestHandler) -> None:
+def log_request(handler: Any) -> None:
     """Write the access line: the path without its query, which may carry codes and states."""
     status = handler.get_status()
     level = logging.INFO if status < 500 else logging.ERROR
+    known = {
+        "ms": round(handler.request.request_time() * 1000, 1),
+        "from": handler.network,
+        "client_id": handler.client_id,
+    }
     access.log(
         level,
         "%s %s %d",
         handler.request.method,
         handler.request.path,
         status,
-        extra={"ms": round(handler.request.request_time() * 1000, 1)},
+        extra={name: value for name, value in known.items() if value},
     )

@@ -94,7 +94,10 @@ def discover(name: str, available: Sequence[Installed]) -> object:
     offers = [plugin for plugin in available if plugin.name == name]
     if len(offers) != 1:
         found = ", ".join(offer.distribution for offer in offers) or "no installed package"
-        raise PluginError(name, f"{found} provides it; exactly one package must")
+        others = ", ".join(sorted({plugin.name for plugin in available})) or "none"
+        raise PluginError(
+            name, f"{found} provides it; exactly one package must (installed plugins: {others})"
+        )
     try:
         return offers[0].entry_point.load()
     except (Exception, SystemExit) as error:

@@ -6,16 +6,16 @@ from pathlib import Path
 import click
 
 from mcpserve.app import Ready
-from mcpserve.embedded import EmbeddedPostgres
 from mcpserve.oauth import users
 from mcpserve.settings import Settings
+from mcpserve.supervision import Supervised
 from mcpserve.version import __version__
 from mcpserve.web import Services
 
 logger = logging.getLogger(__name__)
 
 
-def teller(settings: Settings, embedded: EmbeddedPostgres | None) -> Ready:
+def teller(settings: Settings, embedded: Supervised | None) -> Ready:
     """Return what is called once the server listens."""
 
     async def tell(services: Services) -> None:
@@ -43,10 +43,10 @@ async def first_user(services: Services) -> str | None:
     return f"{services.server.issuer}/setup?token={token}" if token else None
 
 
-def database(services: Services, embedded: EmbeddedPostgres | None) -> str:
+def database(services: Services, embedded: Supervised | None) -> str:
     """Say where the data is, without the password."""
     if embedded is not None:
-        return f"embedded PostgreSQL {embedded.version} in {near(embedded.data_dir)}"
+        return f"embedded PostgreSQL {embedded.server.version} in {near(embedded.server.data_dir)}"
     return f"PostgreSQL, {services.db.server}"
 
 

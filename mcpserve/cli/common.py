@@ -13,12 +13,13 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mcpserve import app, config, embedded
+from mcpserve import app, config
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError, MCPServeError, UsageError
 from mcpserve.settings import Settings
+from mcpserve.supervision import Supervised
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class DatabaseServer:
     """Where the database is."""
 
     dsn: str
-    embedded: embedded.EmbeddedPostgres | None
+    embedded: Supervised | None
 
     @property
     def migrates(self) -> bool:
@@ -64,12 +65,11 @@ def database_server(settings: Settings) -> Iterator[DatabaseServer]:
     if url := settings.database.url.get_secret_value():
         yield DatabaseServer(url, None)
         return
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    server = embedded.start(settings.data_dir)
+    supervised = Supervised(settings.data_dir)
     try:
-        yield DatabaseServer(server.dsn, server)
+        yield DatabaseServer(supervised.server.dsn, supervised)
     finally:
-        server.stop()
+        supervised.stop()
 
 
 def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:

@@ -1,7 +1,9 @@
 """``serve`` and ``check``."""
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import click
 
@@ -28,7 +30,7 @@ def serve(loaded: Loaded) -> None:
     log.configure(settings.log)
     with database_server(settings) as server:
         tell = banner.teller(settings, server.embedded)
-        asyncio.run(app.serve(settings, server.dsn, migrates=server.migrates, ready=tell))
+        asyncio.run(app.serve(settings, server.dsn, supervised=server.embedded, ready=tell))
 
 
 @click.command(
@@ -48,6 +50,7 @@ def check(loaded: Loaded, *, show: bool) -> None:
         click.echo(config_report.effective(loaded))
     asyncio.run(_check_configuration(settings))
     if not settings.database.url.get_secret_value() and not settings.data_dir.exists():
+        check_folder(settings.data_dir)
         click.echo("ok; the embedded database is made at the first start")
         return
 
@@ -56,6 +59,13 @@ def check(loaded: Loaded, *, show: bool) -> None:
 
     with_database(settings, connected)
     click.echo("ok")
+
+
+def check_folder(data_dir: Path) -> None:
+    """Raise :class:`~mcpserve.errors.ConfigError` if ``data_dir`` cannot be made."""
+    there = next(folder for folder in data_dir.parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"data_dir: {data_dir} cannot be made, {there} may not be written")
 
 
 async def _check_configuration(settings: Settings) -> None:

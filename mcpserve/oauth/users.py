@@ -1,5 +1,6 @@
 """People: passwords, logging in, and the first user."""
 
+import logging
 import re
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from mcpserve.oauth.store.browsers import BrowserSession
 from mcpserve.oauth.store.users import User
 from mcpserve.ratelimit import Limit
 from mcpserve.settings import LoginSettings
+
+logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,100}")
 """No spaces, so that a name reads the same everywhere; an e-mail address will do."""
@@ -139,6 +142,7 @@ async def log_in(
     if user is not None and right and await _start(db, settings, session, user, cookie):
         await limits.user_and_network.forget(db, name.lower(), network)
         return cookie
+    logger.warning("login refused", extra={"user_name": name, "from": network})
     for limit, key in limits.all(name, network):
         await limit.fail(db, *key)
     return None

@@ -74,7 +74,10 @@ def describe(error: BaseException | None, status: int) -> Problem:
         case DatabaseError() | Overloaded():
             after = {"Retry-After": str(error.retry_after)}
             return Problem(
-                503, "temporarily_unavailable", "the server is busy, try again soon", after
+                503,
+                "temporarily_unavailable",
+                "this cannot be answered now, try again soon",
+                after,
             )
         case tornado.web.HTTPError(status_code=code) if code < 500:
             return Problem(code, "invalid_request", HTTPStatus(code).phrase)
@@ -104,10 +107,14 @@ class BaseHandler(tornado.web.RequestHandler):
         services: Services = self.application.settings["services"]
         return services
 
+    client_id: str
+    """The client that proved who it is, for the log."""
+
     def initialize(self) -> None:
         """Begin to collect."""
         self._body = bytearray()
         self._admitted = False
+        self.client_id = ""
 
     def set_default_headers(self) -> None:
         """Say nothing of the software, and nothing that may be stored or sniffed.

@@ -77,6 +77,7 @@ class McpHandler(BaseHandler):
             self.request.headers.get_list("Authorization"),
             resource=self.services.server.resource,
         )
+        self.client_id = self.principal.client_id
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise RequestRefused(415, "the body must be application/json")

@@ -65,6 +65,7 @@ class ClientHandler(BaseHandler):
             proven = await client_auth.authenticate(
                 db, self.services.hasher, client, credentials, limit=limit, network=network
             )
+            self.client_id = proven.client_id
             return await act(proven, parameters)
         except OAuthError as error:
             await client_auth.count_failure(db, error, client, limit=limit, network=network)

@@ -27,7 +27,7 @@ TITLES = {
     421: "This server has another name",
     429: "Too many attempts",
     500: "Something failed here",
-    503: "The server is busy",
+    503: "Not available right now",
 }
 
 

@@ -102,7 +102,7 @@ async def test_people_are_shown_a_page(dsn):  # TR-14
             assert int(page.headers["retry-after"]) > 0
             assert page.headers["content-type"].startswith("text/html")
             assert page.headers["cache-control"] == "no-store"
-            assert "busy" in page.text
+            assert "Not available right now" in page.text
             assert "psycopg2" not in page.text
         await network.start()
         await browser.open(str(login))

@@ -119,7 +119,7 @@ async def test_passwords_beyond_the_queue_are_not_checked_and_nobody_else_waits(
             for response in [await task for task in refused]:
                 assert response.status_code == 503
                 assert response.headers["retry-after"] == "2"
-                assert "<h1>The server is busy</h1>" in response.text
+                assert "<h1>Not available right now</h1>" in response.text
             async with server.http() as http:
                 assert (await http.get("/")).status_code == 200
             assert len(waiting) == 34

@@ -236,7 +236,7 @@ async def test_without_the_database_a_page_asks_for_patience(cluster, dsn):  # T
         )
         answer = await http.get("/authorize", params=Flow(server).parameters())
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert "<h1>The server is busy</h1>" in answer.text
+        assert "<h1>Not available right now</h1>" in answer.text
         assert (await http.get("/")).status_code == 200
 
 

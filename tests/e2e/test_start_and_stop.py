@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from e2e.process import (
     add_user,
     at_terminal,
     configure,
+    end,
     invoke,
     open_folder,
     started,
@@ -82,6 +84,10 @@ def postmaster(folder):
     """Return the process id of the embedded database, if it runs."""
     pid_file = folder / ".mcpserve" / "postgres" / "postmaster.pid"
     return int(pid_file.read_text().split()[0]) if pid_file.exists() else None
+
+
+def is_ready(server):
+    return httpx.get(f"{server.url}/readyz").status_code == 200
 
 
 def is_alive(pid):
@@ -170,6 +176,31 @@ async def test_after_kill_9_the_next_start_recovers_by_itself(folder):
         assert (await Flow(server).call_mcp(tokens["access_token"])).status_code == 200
         assert postmaster(folder) != orphan
         assert not is_alive(orphan)
+
+
+async def test_a_database_that_dies_under_the_server_is_started_again(folder):
+    path = configure(folder)
+    with started(path) as server:
+        await asyncio.to_thread(add_user, path)
+        tokens = await Flow(server).tokens()
+        first = postmaster(folder)
+        os.kill(first, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: postmaster(folder) not in (None, first))
+        await asyncio.to_thread(until, lambda: is_ready(server))
+        assert (await Flow(server).call_mcp(tokens["access_token"])).status_code == 200
+        assert "the embedded PostgreSQL is gone and is started again" in server.log
+
+
+async def test_a_second_server_takes_over_the_database_of_the_first(folder):
+    (folder / "guest").mkdir()
+    data_dir = str(folder / ".mcpserve")
+    with started(configure(folder)) as first:
+        owner = postmaster(folder)
+        with started(configure(folder / "guest"), MCPSERVE_DATA_DIR=data_dir) as guest:
+            end(first.popen)
+            assert not is_alive(owner)
+            await asyncio.to_thread(until, lambda: postmaster(folder) not in (None, owner))
+            await asyncio.to_thread(until, lambda: is_ready(guest))
 
 
 async def test_an_external_database_is_migrated_by_command_only(empty_dsn, tmp_path):

@@ -82,16 +82,15 @@ async def test_nothing_is_imported_that_is_not_configured(packages):
 
 
 async def test_a_plugin_that_nobody_installed_is_named():
-    assert await refusal("nope") == (
-        "plugins.nope: no installed package provides it; exactly one package must"
-    )
+    text = await refusal("nope")
+    assert text.startswith("plugins.nope: no installed package provides it; exactly one package")
+    assert "calculator" in text
 
 
 async def test_two_packages_that_offer_one_name_are_both_named_and_neither_imported(packages):
     modules = {packages.install(distribution=name) for name in ("sample-one", "sample-two")}
-    assert await refusal() == (
-        "plugins.weather: sample-one, sample-two provides it; exactly one package must"
-    )
+    text = "plugins.weather: sample-one, sample-two provides it; exactly one package must"
+    assert (await refusal()).startswith(text)
     assert not modules & sys.modules.keys()
 
 
