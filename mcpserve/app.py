@@ -30,6 +30,9 @@ from mcpserve.web.services import Drain, Limits
 
 logger = logging.getLogger(__name__)
 
+CLOSE_TIMEOUT = 5.0
+"""Seconds for closing connections at shutdown; some peers never read."""
+
 WATCH_INTERVAL = 1.0
 """Seconds after which a dead embedded database is noticed."""
 
@@ -182,7 +185,9 @@ async def drain(services: Services, http_server: HTTPServer, hurry: asyncio.Even
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    await http_server.close_all_connections()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await http_server.close_all_connections()
 
 
 @contextlib.contextmanager

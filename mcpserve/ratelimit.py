@@ -63,6 +63,14 @@ class Limit:
         """Begin anew after a success."""
         await db.execute("DELETE FROM rate_limits WHERE digest = %(key)s", key=self.key(*parts))
 
+    async def give_back(self, db: Queryable, *parts: str) -> None:
+        """Take back a failure that was counted in advance and turned out a success."""
+        await db.execute(
+            """UPDATE rate_limits SET failures = failures - 1
+               WHERE digest = %(key)s AND failures > 0""",
+            key=self.key(*parts),
+        )
+
 
 def network(address: str) -> str:
     """Return what is counted of an address: all of IPv4, the /64 of IPv6."""

@@ -359,8 +359,9 @@ class ToolRegistry:
             result = bound.result(value)
         except ToolError as error:
             return failure(str(error)), Outcome.ERROR
-        except (Exception, SystemExit, asyncio.CancelledError):
-            # A tool may leak a cancellation of its own; only that of the call ends the request.
+        except BaseException:
+            # Whatever a tool raises, sys.exit() and cancellations of its own included, is its
+            # failure; only the cancellation of the call itself ends the request.
             if is_cancelled():
                 raise
             if limit.expired():
@@ -373,7 +374,7 @@ class ToolRegistry:
         for observer in self._observers:
             try:
                 observer(call)
-            except Exception:
+            except BaseException:
                 logger.exception("an observer of tool calls failed")
 
 

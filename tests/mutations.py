@@ -78,6 +78,8 @@ OF_LOOPBACK = {
     "added query": "http://127.0.0.1:1/cb?a=1",
     "added fragment": "http://127.0.0.1:1/cb#a",
     "empty port": "http://127.0.0.1:/cb",
+    "port zero": "http://127.0.0.1:0/cb",
+    "port too high": "http://127.0.0.1:65536/cb",
     "signed port": "http://127.0.0.1:+1/cb",
     "port that is a name": "http://127.0.0.1:http/cb",
     "digits of another script": "http://127.0.0.1:\u0661/cb",

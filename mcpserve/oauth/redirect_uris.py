@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 LOOPBACK = re.compile(
-    r"(?P<origin>http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::[0-9]{1,5})?(?P<rest>[/?].*)?"
+    r"(?P<origin>http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?].*)?"
 )
 UNSAFE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file", "about", "blob", "ws", "wss"})
 EDITOR_SCHEMES = frozenset({"cursor", "vscode", "vscode-insiders", "windsurf", "zed"})
@@ -26,7 +26,7 @@ def matches(requested: str, registered: str) -> bool:
     if requested == registered:
         return True
     asked, known = LOOPBACK.fullmatch(requested), LOOPBACK.fullmatch(registered)
-    if asked is None or known is None:
+    if asked is None or known is None or not 0 < int(asked["port"] or 80) < 65536:
         return False
     return asked.group("origin", "rest") == known.group("origin", "rest")
 

@@ -29,14 +29,21 @@ class LoginLimits:
     user: Limit
     network: Limit
 
-    def all(self, name: str, network: str) -> list[tuple[Limit, tuple[str, ...]]]:
-        """Return each limit with its key."""
-        folded = name.lower()
-        return [
-            (self.user_and_network, (folded, network)),
-            (self.user, (folded,)),
-            (self.network, (network,)),
-        ]
+    async def count(self, db: Queryable, who: str, network: str) -> None:
+        """Count a try as a failure, until it turns out a success.
+
+        In advance, because of many at once each would find the limits not reached yet. Raises
+        :class:`~mcpserve.errors.RateLimited`.
+        """
+        await self.user_and_network.fail(db, who, network)
+        await self.user.fail(db, who)
+        await self.network.fail(db, network)
+
+    async def forgive(self, db: Queryable, who: str, network: str) -> None:
+        """Take back a try that was a success; who tries from there begins anew."""
+        await self.user_and_network.forget(db, who, network)
+        await self.user.give_back(db, who)
+        await self.network.give_back(db, network)
 
 
 def check_name(name: str) -> str:
@@ -134,17 +141,16 @@ async def log_in(
     :class:`~mcpserve.errors.RateLimited`, also for the right password while the lock lasts, and
     :class:`~mcpserve.errors.Overloaded`.
     """
-    for limit, key in limits.all(name, network):
-        await limit.check(db, *key)
     user = await store.find(db, name) if NAME.fullmatch(name) else None
+    # By the user, because one name can be written in many ways.
+    who = user.id if user else name.lower()
+    await limits.count(db, who, network)
     right = await hasher.verify_password(password, user.password_hash if user else None)
     cookie = crypto.new_token()
     if user is not None and right and await _start(db, settings, session, user, cookie):
-        await limits.user_and_network.forget(db, name.lower(), network)
+        await limits.forgive(db, who, network)
         return cookie
     logger.warning("login refused", extra={"user_name": name, "from": network})
-    for limit, key in limits.all(name, network):
-        await limit.fail(db, *key)
     return None
 
 

@@ -64,6 +64,9 @@ def describe(error: BaseException | None, status: int) -> Problem:
         case PageError():
             # Its message may quote the request, in letters that RFC 6749 §5.2 does not allow.
             return Problem(error.status, error.error, error.title)
+        case RequestRefused(status=503):
+            after = {"Retry-After": "5", "Connection": "close"}
+            return Problem(503, "temporarily_unavailable", error.description, after)
         case RequestRefused():
             return Problem(error.status, "invalid_request", error.description)
         case RateLimited():
@@ -133,8 +136,10 @@ class BaseHandler(tornado.web.RequestHandler):
 
     async def prepare(self) -> None:
         """Refuse what no handler should see, before the body is kept."""
-        self.services.drain.enter()
         try:
+            if self.services.drain.stopping:
+                raise RequestRefused(503, "the server is stopping")
+            self.services.drain.enter()
             await self._check()
         except Exception:
             await self._pass_over_body()
@@ -169,7 +174,8 @@ class BaseHandler(tornado.web.RequestHandler):
     @property
     def _announced_length(self) -> int:
         length = self.request.headers.get("Content-Length", "0")
-        return int(length) if length.isdecimal() else 0
+        # A number that is too long to be read is too large in any case.
+        return int(length[:20]) if length.isdecimal() else 0
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body, but never more than one chunk above the limit."""
@@ -250,7 +256,9 @@ class BaseHandler(tornado.web.RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log what was raised: on purpose in a line, by mistake with its traceback."""
-        if describe(value, 500).status == 500 or isinstance(value, ConfigError):
+        if isinstance(value, StreamClosedError):
+            logger.debug("the client hung up")
+        elif describe(value, 500).status == 500 or isinstance(value, ConfigError):
             logger.error("unexpected error", exc_info=value)
         elif isinstance(value, DatabaseError | Overloaded):
             logger.warning("%s", value)

@@ -19,6 +19,9 @@ from mcpserve.web.network import origin_is_allowed
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment keeps proxies from closing the connection."""
 
+CREDENTIALS = frozenset({"authorization", "cookie"})
+"""What ends here: no tool may learn how its caller proved who it is."""
+
 CORS_HEADERS = (
     "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, "
     "Mcp-Session-Id, Last-Event-ID"
@@ -111,7 +114,11 @@ class McpHandler(BaseHandler):
 
     async def post(self) -> None:
         """Serve one exchange."""
-        headers = Headers.of(self.request.headers.get_all())
+        headers = Headers.of(
+            (name, value)
+            for name, value in self.request.headers.get_all()
+            if name.lower() not in CREDENTIALS
+        )
         self._hang_up_cancels = self.services.exchange.is_modern(headers)
         self._work = asyncio.create_task(
             self.services.exchange(self.principal, headers, self.body, self._report)

@@ -118,7 +118,7 @@ class DocumentHandler(BaseHandler):
         if self.check_etag_header():
             self.set_status(304)
             return
-        await self.finish(body)
+        self.finish(body)
 
     async def head(self) -> None:
         """Answer as GET does; Tornado leaves the body out."""

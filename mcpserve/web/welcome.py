@@ -82,4 +82,4 @@ class StyleHandler(BaseHandler):
         """Return it."""
         self.set_header("Content-Type", "text/css; charset=utf-8")
         self.set_header("Cache-Control", "public, max-age=3600")
-        await self.finish(self.application.settings["style"])
+        self.finish(self.application.settings["style"])

@@ -171,7 +171,7 @@ async def test_no_secret_can_be_read_afterwards(dsn, tmp_path):  # SE-01, SE-04
     requests = [line["message"] for line in lines if line["logger"] == "mcpserve.access"]
     assert len(requests) > 60
     assert [message for message in requests if "?" in message] == []
-    assert {line["level"] for line in lines} == {"debug", "info", "error"}
+    assert {line["level"] for line in lines} == {"debug", "info", "warning", "error"}
     tracebacks = "".join(line.get("exception", "") for line in lines)
     assert "UndefinedTable" in tracebacks
     assert "CheckViolation" in tracebacks

@@ -40,6 +40,36 @@ async def test_the_right_password_is_refused_while_the_lock_lasts(dsn):  # LG-07
         assert await statuses(browser, PASSWORD) == [303]
 
 
+async def test_many_guesses_at_once_are_no_more_than_one_after_another(dsn):  # LG-07
+    async with serving(dsn, FEW) as server, server.browser() as browser:
+        await browser.open("/authorize", Flow(server).parameters())
+        guesses = await asyncio.gather(*(attempt(browser, WRONG) for _ in range(12)))
+        assert sorted(guess.status_code for guess in guesses) == [401] * 2 + [429] * 10
+
+
+async def test_a_name_in_another_spelling_is_no_other_user(dsn):  # LG-07
+    async with serving(dsn, FEW) as server, server.browser() as browser:
+        await add_user(server.services, "iris", PASSWORD)
+        await browser.open("/authorize", Flow(server).parameters())
+        spellings = ["iris", "IRIS", "\u0130ris", "\u0130r\u0130s"]
+        guesses = [await attempt(browser, WRONG, name=name) for name in spellings]
+        # What is the same name to the database, in its locale, is counted as one.
+        known = {
+            name
+            for name in spellings
+            if await server.db.row(
+                "SELECT 1 FROM users WHERE lower(name) = lower(%(name)s)", name=name
+            )
+        }
+        tried = [
+            guess.status_code
+            for guess, name in zip(guesses, spellings, strict=True)
+            if name in known
+        ]
+        assert len(tried) >= 2
+        assert tried == [401, 401, *[429] * (len(tried) - 2)]
+
+
 async def test_a_lock_costs_no_work(dsn, monkeypatch):  # LG-07
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())

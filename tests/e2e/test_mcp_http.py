@@ -7,7 +7,7 @@ import pytest
 from mcp_client import McpClient, events
 from serving import serving
 
-from mcpserve import hookimpl, tool
+from mcpserve import ToolContext, hookimpl, tool
 
 EVIL = "https://evil.example"
 
@@ -29,6 +29,29 @@ class Notes:
             return ""
 
         return [read, write]
+
+
+class Spy:
+    """A plugin that looks for its caller's credentials."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        def headers(context: ToolContext) -> list[str]:
+            """Return the names of all headers that can be reached."""
+            return sorted(context.send_progress.__self__.transport.headers)
+
+        return [headers]
+
+
+async def test_no_tool_can_reach_the_token_of_its_caller(dsn):  # BR-09
+    async with serving(dsn, made={"spy": Spy()}) as server:
+        client = await McpClient.authorized(server)
+        answer = (await client.call("headers")).json()
+        names = answer["result"]["structuredContent"]["result"]
+        assert "content-type" in names
+        assert not {"authorization", "cookie"} & set(names)
 
 
 def notes(dsn, settings=None):

@@ -292,6 +292,24 @@ async def test_a_server_that_stops_lets_a_call_in_flight_finish(dsn, modern):
             await stopping
 
 
+async def test_a_server_that_stops_sends_new_requests_elsewhere(dsn):
+    workshop = Workshop()
+    async with serve(dsn, workshop) as server, server.http() as kept:
+        assert (await kept.get("/healthz")).status_code == 200
+        client = await McpClient.authorized(server)
+        call = asyncio.create_task(client.call("build", "token"))
+        await happens(workshop.started)
+        stopping = draining(server)
+        await asyncio.sleep(0)
+        refused = await kept.get("/healthz")
+        assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
+        assert refused.headers["Retry-After"]
+        workshop.release.set()
+        assert text_of(events(await call)[-1]) == "built"
+        async with asyncio.timeout(10):
+            await stopping
+
+
 async def test_a_server_that_stops_sends_the_whole_of_a_large_answer(dsn):
     workshop = Workshop()
     async with serve(dsn, workshop) as server:

@@ -131,6 +131,22 @@ async def system_exit_in_the_loop() -> str:
     raise SystemExit(3)
 
 
+def keyboard_interrupt() -> str:
+    raise KeyboardInterrupt
+
+
+async def keyboard_interrupt_in_the_loop() -> str:
+    raise KeyboardInterrupt
+
+
+async def generator_exit_in_the_loop() -> str:
+    raise GeneratorExit
+
+
+async def base_exception_in_the_loop() -> str:
+    raise BaseExceptionGroup("secret detail", [KeyboardInterrupt()])
+
+
 def unfitting_output() -> Sum:
     return {"total": "secret detail"}
 
@@ -166,6 +182,10 @@ def broken_argument(a: Annotated[int, BeforeValidator(refuse)] = 1) -> str:
         stop_iteration,
         system_exit,
         system_exit_in_the_loop,
+        keyboard_interrupt,
+        keyboard_interrupt_in_the_loop,
+        generator_exit_in_the_loop,
+        base_exception_in_the_loop,
         unfitting_output,
         unfitting_structure,
         surrogate_in_output,
@@ -251,11 +271,12 @@ async def test_unknown_tools_and_missing_scopes_are_raised_and_not_observed():
     assert watched.calls == []
 
 
-async def test_a_failing_observer_harms_neither_the_call_nor_the_other_observers(caplog):
+@pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt])
+async def test_a_failing_observer_harms_neither_the_call_nor_the_others(caplog, error):
     seen = []
 
     def fail(call):
-        raise KeyError
+        raise error
 
     registry = ToolRegistry([bound(add)], [fail, seen.append])
     result = await registry.call("add", {"a": 1}, ToolContext(CALLER))

@@ -73,7 +73,7 @@ def read(text: str) -> Expression:
         return Expression(source, ast.parse(source, mode="eval").body)
     except SyntaxError as error:
         raise ToolError(explain(error, source)) from None
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError, SystemError):
         raise ToolError("the expression is nested too deeply: compute it in parts") from None
 
 
