@@ -4,7 +4,8 @@ An answer is JSON unless the request reports progress or takes long; then it is 
 """
 
 import asyncio
-import contextlib
+import logging
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 import tornado.web
@@ -15,6 +16,11 @@ from mcpserve.oauth import bearer
 from mcpserve.protocol import Headers, Reply
 from mcpserve.web.base import BaseHandler
 from mcpserve.web.network import origin_is_allowed
+
+logger = logging.getLogger(__name__)
+
+READ_TIMEOUT = 120.0
+"""Seconds that a client may take to read an answer, or one event of a stream."""
 
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment keeps proxies from closing the connection."""
@@ -162,8 +168,18 @@ class McpHandler(BaseHandler):
             self.set_header("Cache-Control", "no-cache, no-transform")
             self.set_header("X-Accel-Buffering", "no")
         self.write(chunk)
-        with contextlib.suppress(StreamClosedError):
-            await self.flush()
+        await self._taken(self.flush())
+
+    async def _taken(self, writing: Awaitable[None]) -> None:
+        """Wait until the client took what was written; hang up on one that does not read."""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                await writing
+        except StreamClosedError:
+            self._gone = True
+        except TimeoutError:
+            logger.info("hung up on a client that does not read")
+            self.request.connection.stream.close()  # type: ignore[union-attr]
 
     async def _answer(self, reply: Reply) -> None:
         if not self._streaming:
@@ -174,8 +190,7 @@ class McpHandler(BaseHandler):
                 self.write(reply.body)
             else:
                 await self._send(event(reply.body))
-        with contextlib.suppress(StreamClosedError):
-            await self.finish()
+        await self._taken(self.finish())
 
     def on_connection_close(self) -> None:
         """Stop the work of a modern request; in the handshake era it goes on, unheard.

@@ -11,6 +11,7 @@ from serving import serving
 
 from mcpserve import ToolContext, app, hookimpl, tool
 from mcpserve.tools import Outcome
+from mcpserve.web import mcp
 
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
 KEEP_ALIVE = "mcpserve.web.mcp.KEEP_ALIVE"
@@ -216,6 +217,29 @@ async def test_a_tool_does_not_get_ahead_of_a_client_that_reads_slowly(dsn):
         *progress, last = events(answer)
         assert [message["params"]["progress"] for message in progress] == [*range(1, 201)]
         assert text_of(last) == "200"
+
+
+@pytest.mark.parametrize("forms", ["application/json", "text/event-stream"])
+async def test_a_client_that_never_reads_is_hung_up_on(dsn, monkeypatch, forms, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(mcp, "READ_TIMEOUT", 0.2)
+    async with serve(dsn, Workshop()) as server:
+        client = await McpClient.authorized(server)
+        message = client.message("tools/call", {"name": "much"})
+        body = json.dumps(message).encode()
+        parts = urlsplit(server.url)
+        lines = client.headers(message, Accept=forms) | {"Host": parts.netloc}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1)
+        writer.write(f"POST /mcp HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        writer.write(body)
+        async with asyncio.timeout(10):
+            while not server.services.drain.active:
+                await asyncio.sleep(0.01)
+            while server.services.drain.active:
+                await asyncio.sleep(0.01)
+        writer.close()
+    assert "hung up on a client that does not read" in caplog.text
 
 
 async def test_a_slow_tool_does_not_hold_up_that_of_another_plugin(dsn):
