@@ -6,11 +6,11 @@ after COMMIT, because raising inside would undo the revocation that goes with it
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from mcpserve import crypto
 from mcpserve.db import Database, Transaction
@@ -66,13 +66,15 @@ class Exchange(StrEnum):
 
     ISSUE = "issue"
     UNKNOWN = "there is no such code"
-    REFUSE = "wrong client, expired, or too many failures"
+    REFUSE = "wrong client or resource, expired, or too many failures"
     MISMATCH = "redirect_uri or code_verifier is wrong"
     TWICE = "another request exchanged it meanwhile"
     REPLAY = "it was exchanged before"
 
 
-def decide_exchange(state: CodeState | None, client_id: str, form: TokenForm) -> Exchange:
+def decide_exchange(
+    state: CodeState | None, client_id: str, resource: str, *, form: TokenForm
+) -> Exchange:
     """Judge a code.
 
     Only who proves to be the code's owner can end its grant by a replay; a thief without the
@@ -80,7 +82,7 @@ def decide_exchange(state: CodeState | None, client_id: str, form: TokenForm) ->
     """
     if state is None:
         return Exchange.UNKNOWN
-    if state.client_id != client_id:
+    if state.client_id != client_id or state.resource != resource:
         return Exchange.REFUSE
     if not _is_owner(state, form):
         return Exchange.MISMATCH
@@ -100,7 +102,7 @@ def _is_owner(state: CodeState, form: TokenForm) -> bool:
 
 
 async def authorization_code(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
 ) -> dict[str, Any]:
     """Exchange a code for tokens, once (OAuth 2.1 §4.1.3).
 
@@ -114,7 +116,7 @@ async def authorization_code(
     seconds = 0
     async with db.transaction() as tx:
         state = await store.lock_code(tx, digest)
-        decision = decide_exchange(state, client.client_id, form)
+        decision = decide_exchange(state, client.client_id, resource, form=form)
         if state is not None and decision is Exchange.ISSUE:
             # invalid_target rolls back: the code stays good.
             resources.canonical(form.resources, state.resource)
@@ -158,18 +160,22 @@ class Refresh(StrEnum):
     ROTATE = "rotate"
     REPLAY = "repeat the last answer"
     UNKNOWN = "there is no such token"
-    REFUSE = "wrong client, expired, revoked, or the grant has ended"
+    REFUSE = "wrong client or resource, expired, revoked, or the grant has ended"
     REUSED = "it was rotated before"
 
 
-def decide_refresh(state: RefreshState | None, client_id: str) -> Refresh:
+def decide_refresh(state: RefreshState | None, client_id: str, resource: str) -> Refresh:
     """Judge a refresh token: client, expiry, grant, and only then whether it was used before.
 
     In this order nobody can compromise a grant with a token that is not theirs or dead anyway.
+    A grant for another resource is of a server that had another public URL: its new tokens would
+    be refused again, so the client must hear that it needs a new login.
     """
     if state is None:
         return Refresh.UNKNOWN
-    if state.client_id != client_id or state.expired or not state.grant_active or state.revoked:
+    if state.client_id != client_id or state.resource != resource:
+        return Refresh.REFUSE
+    if state.expired or not state.grant_active or state.revoked:
         return Refresh.REFUSE
     if not state.rotated:
         return Refresh.ROTATE
@@ -177,7 +183,7 @@ def decide_refresh(state: RefreshState | None, client_id: str) -> Refresh:
 
 
 async def refresh_token(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
 ) -> dict[str, Any]:
     """Rotate a refresh token (OAuth 2.1 §4.3.1).
 
@@ -192,7 +198,7 @@ async def refresh_token(
     answer: dict[str, Any] | None = None
     async with db.transaction() as tx:
         state = await store.lock_refresh_token(tx, crypto.digest(presented))
-        decision = decide_refresh(state, client.client_id)
+        decision = decide_refresh(state, client.client_id, resource)
         if state is not None and decision is Refresh.ROTATE:
             # invalid_scope and invalid_target roll back: the token stays good.
             wanted = scopes.narrowed(state.scopes, form.scope)
@@ -243,7 +249,20 @@ async def _repeat(
     return None if seconds is None else pair.response(seconds, wanted)
 
 
-Grant = Callable[[Database, OAuthSettings, Client, TokenForm], Awaitable[dict[str, Any]]]
+class Grant(Protocol):
+    """How one grant type is answered."""
+
+    def __call__(
+        self,
+        db: Database,
+        settings: OAuthSettings,
+        client: Client,
+        form: TokenForm,
+        *,
+        resource: str,
+    ) -> Awaitable[dict[str, Any]]:
+        """Answer a request for tokens of ``resource``. Raises an ``OAuthError``."""
+
 
 GRANT_TYPES: dict[str, Grant] = {
     "authorization_code": authorization_code,
@@ -252,11 +271,11 @@ GRANT_TYPES: dict[str, Grant] = {
 
 
 async def token(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm
+    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
 ) -> dict[str, Any]:
     """Answer a token request of an authenticated client. Raises an ``OAuthError``."""
     try:
         grant = GRANT_TYPES[form.grant_type]
     except KeyError:
         raise UnsupportedGrantType("the grant type is not supported") from None
-    return await grant(db, settings, client, form)
+    return await grant(db, settings, client, form, resource=resource)

@@ -82,8 +82,10 @@ class TokenHandler(ClientHandler):
         self.write_json(answer)
 
     async def _token(self, client: Client, parameters: Parameters) -> dict[str, Any]:
+        services = self.services
+        form = TokenForm.of(parameters)
         return await grants.token(
-            self.services.db, self.services.settings.oauth, client, TokenForm.of(parameters)
+            services.db, services.settings.oauth, client, form, resource=services.server.resource
         )
 
 

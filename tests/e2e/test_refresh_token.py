@@ -231,3 +231,16 @@ async def test_a_refresh_token_is_given_with_and_without_offline_access(dsn):  #
             tokens = await flow.tokens(scope=scope)
             assert tokens["scope"] == scope
             assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_a_grant_of_another_public_url_needs_a_new_login(dsn):
+    # RI-04, RF-01: its new tokens would be refused at once, and the client would refresh for ever.
+    elsewhere = {"server": {"public_url": "http://localhost:9"}}
+    async with serving(dsn, elsewhere) as before:
+        tokens = await Flow(before).tokens()
+    async with serving(dsn, with_user=False) as server:
+        flow = Flow(server)
+        assert (await flow.call_mcp(tokens["access_token"])).status_code == 401
+        with unchanged(dsn):
+            refused = await flow.refresh(tokens["refresh_token"])
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")

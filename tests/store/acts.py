@@ -19,28 +19,44 @@ from mcpserve.settings import ClientSettings, LoginSettings
 async def refresh(db: Database, number: int = 0) -> Any:
     """Rotate the refresh token; its reuse compromises the grant."""
     return await grants.refresh_token(
-        db, lab.settings(), lab.client(number), lab.refresh_form(f"rt-{number}")
+        db,
+        lab.settings(),
+        lab.client(number),
+        lab.refresh_form(f"rt-{number}"),
+        resource=lab.RESOURCE,
     )
 
 
 async def refresh_in_window(db: Database, number: int = 0) -> Any:
     """Rotate the refresh token; its reuse gets the same answer."""
     return await grants.refresh_token(
-        db, lab.settings(window=60), lab.client(number), lab.refresh_form(f"rt-{number}")
+        db,
+        lab.settings(window=60),
+        lab.client(number),
+        lab.refresh_form(f"rt-{number}"),
+        resource=lab.RESOURCE,
     )
 
 
 async def exchange(db: Database, number: int = 0) -> Any:
     """Exchange the unused code."""
     return await grants.authorization_code(
-        db, lab.settings(), lab.client(number), lab.code_form(f"code-{number}")
+        db,
+        lab.settings(),
+        lab.client(number),
+        lab.code_form(f"code-{number}"),
+        resource=lab.RESOURCE,
     )
 
 
 async def replay(db: Database, number: int = 0) -> Any:
     """Exchange the code of the grant once more."""
     return await grants.authorization_code(
-        db, lab.settings(), lab.client(number), lab.code_form(f"used-{number}")
+        db,
+        lab.settings(),
+        lab.client(number),
+        lab.code_form(f"used-{number}"),
+        resource=lab.RESOURCE,
     )
 
 

@@ -101,6 +101,7 @@ async def refresh_with_joined_lock(db: Database, number: int = 0) -> Any:
                 salt=None,
             ),
             f"client-{number}",
+            lab.RESOURCE,
         )
         if decision is Refresh.REUSED:
             await store.end(tx, row.grant_id, state="compromised")
@@ -122,7 +123,7 @@ async def refresh_raising_inside(db: Database, number: int = 0) -> Any:
     """The error goes through the end of the transaction and takes the revocation with it."""
     async with db.transaction() as tx:
         state = await store.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
-        decision = decide_refresh(state, f"client-{number}")
+        decision = decide_refresh(state, f"client-{number}", lab.RESOURCE)
         if state is not None and decision is Refresh.REUSED:
             await store.end(tx, state.grant_id, state="compromised")
         if state is None or decision is not Refresh.ROTATE:

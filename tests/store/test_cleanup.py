@@ -138,7 +138,7 @@ async def test_a_family_goes_as_a_whole_and_takes_no_other_with_it(dsn):
         token = f"rt-{10}"
         for _ in range(5):
             answer = await grants.refresh_token(
-                db, lab.settings(), lab.client(10), lab.refresh_form(token)
+                db, lab.settings(), lab.client(10), lab.refresh_form(token), resource=lab.RESOURCE
             )
             token = answer["refresh_token"]
         await acts.make_old(db, 10)

@@ -104,7 +104,11 @@ async def test_fifty_uses_of_one_refresh_token_compromise_the_grant(dsn):
         assert not await lab.works(db, won["access_token"])
         with pytest.raises(InvalidGrant):
             await grants.refresh_token(
-                db, lab.settings(), lab.client(), lab.refresh_form(won["refresh_token"])
+                db,
+                lab.settings(),
+                lab.client(),
+                lab.refresh_form(won["refresh_token"]),
+                resource=lab.RESOURCE,
             )
     assert deadlocks(dsn) == 0
 
@@ -145,7 +149,11 @@ async def test_a_grandparent_is_refused_inside_the_window(dsn):
         await lab.populate(db)
         second = (await acts.refresh_in_window(db))["refresh_token"]
         await grants.refresh_token(
-            db, lab.settings(window=60), lab.client(), lab.refresh_form(second)
+            db,
+            lab.settings(window=60),
+            lab.client(),
+            lab.refresh_form(second),
+            resource=lab.RESOURCE,
         )
         with pytest.raises(InvalidGrant):
             await acts.refresh_in_window(db)
@@ -162,7 +170,11 @@ async def test_fifty_uses_of_parent_and_child_at_once_leave_a_path(dsn):
         async def use(token):
             return await lab.outcome(
                 grants.refresh_token(
-                    db, lab.settings(window=60), lab.client(), lab.refresh_form(token)
+                    db,
+                    lab.settings(window=60),
+                    lab.client(),
+                    lab.refresh_form(token),
+                    resource=lab.RESOURCE,
                 )
             )
 
