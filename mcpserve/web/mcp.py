@@ -134,6 +134,8 @@ class McpHandler(BaseHandler):
             await self._relay()
             if not self._work.cancelled():
                 await self._answer(await self._work)
+            elif not self._gone:
+                raise RuntimeError("a tool cancelled the request that it served")
         finally:
             # Done long since, unless this very request is given up at shutdown.
             self._work.cancel()

@@ -1,5 +1,6 @@
 """What ``/mcp`` refuses before it looks at a message, in which order, and with which words."""
 
+import asyncio
 import gzip
 import json
 
@@ -52,6 +53,29 @@ async def test_no_tool_can_reach_the_token_of_its_caller(dsn):  # BR-09
         names = answer["result"]["structuredContent"]["result"]
         assert "content-type" in names
         assert not {"authorization", "cookie"} & set(names)
+
+
+class Quitter:
+    """A plugin that takes the request down with it."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        async def quit_all() -> str:
+            """Cancel the task."""
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+            return "unreachable"
+
+        return [quit_all]
+
+
+async def test_a_tool_that_cancels_its_request_leaves_an_error_behind(dsn):
+    async with serving(dsn, made={"quitter": Quitter()}) as server:
+        client = await McpClient.authorized(server)
+        answer = await client.call("quit_all")
+        assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
 
 
 def notes(dsn, settings=None):
