@@ -3,11 +3,14 @@
 import time
 from base64 import b64encode
 
+import bcrypt
 import pytest
 from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, Flow, basic, serving
 from tables import unchanged
 
+from mcpserve import crypto
 from mcpserve.oauth import clients
+from mcpserve.oauth.store.clients import Client
 
 ENDPOINTS = ("/token", "/revoke")
 CHALLENGE = 'Basic realm="mcpserve", charset="UTF-8"'
@@ -138,6 +141,22 @@ async def test_no_client_or_an_unknown_one_is_refused(dsn):  # CA-08, CA-09
     async with serving(dsn) as server:
         forms = [{"client_id": client_id} for client_id in (None, "", "nobody", "é", "x" * 9000)]
         await check_refused_everywhere(dsn, Flow(server), *(({}, form) for form in forms))
+
+
+async def test_a_secret_that_we_made_is_no_faster_to_get_wrong(dsn, monkeypatch):  # CA-10
+    made = crypto.new_token(crypto.CLIENT_SECRET)
+    async with serving(dsn, with_user=False) as server:
+        client = Client(
+            "made", "Made", crypto.hash_generated_secret(made), (CALLBACK,), None, "cli"
+        )
+        await clients.add(server.db, client, replace=False)
+        checked = []
+        real = bcrypt.checkpw
+        monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checked.append(given) or real(*given))
+        right = await Flow(server, client_id="made", secret=made).post("/revoke", token="x")
+        assert (right.status_code, checked) == (200, [])
+        check_invalid_client(await Flow(server, client_id="made", secret="wrong").post("/revoke"))
+        assert len(checked) == 1
 
 
 async def test_unknown_disabled_and_wrong_look_the_same(dsn):  # CA-10
