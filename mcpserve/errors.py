@@ -45,7 +45,10 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class DatabaseTimeout(DatabaseError):
-    """A statement or a lock took longer than allowed; nothing was written."""
+    """A statement or a lock took longer than allowed.
+
+    In a transaction nothing was written; a single statement may still take effect.
+    """
 
 
 class DatabaseConflict(DatabaseError):

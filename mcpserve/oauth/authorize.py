@@ -90,7 +90,6 @@ class Refused(OAuthError):
 
     def __init__(self, error: OAuthError, location: str) -> None:
         super().__init__(error.description)
-        self.cause = error
         self.location = location
 
 

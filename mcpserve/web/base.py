@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import tornado.web
-from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
 from mcpserve import log, ratelimit
@@ -294,8 +293,3 @@ class BaseHandler(tornado.web.RequestHandler):
             for method in cls.SUPPORTED_METHODS
             if getattr(cls, method.lower(), unimplemented) is not unimplemented
         ]
-
-
-def header_lines(headers: HTTPHeaders) -> list[tuple[str, str]]:
-    """Return every header line, repeated ones too."""
-    return list(headers.get_all())
