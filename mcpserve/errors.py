@@ -55,6 +55,12 @@ class DatabaseConflict(DatabaseError):
     """Another transaction came in between (deadlock, serialization); nothing was written."""
 
 
+class KeyNotHere(MCPServeError):
+    """A key of the reuse window is kept where other replicas look, but not here (HTTP 503)."""
+
+    retry_after = 5
+
+
 class Overloaded(MCPServeError):
     """A bounded resource (the password-hashing pool) is full (HTTP 503)."""
 
@@ -62,11 +68,30 @@ class Overloaded(MCPServeError):
 
 
 class RateLimited(MCPServeError):
-    """Too many failures (HTTP 429)."""
+    """Too much of something, mostly of failures (HTTP 429). The message is told."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("too many attempts")
+    def __init__(
+        self, retry_after: int, message: str = "there were too many failures, wait"
+    ) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
+
+
+class FetchError(MCPServeError):
+    """A document of another server cannot be had. The message is for the log only.
+
+    Whoever asked for the document is answered the same for every reason, so that nobody can look
+    into our network through us.
+    """
+
+
+class DocumentError(MCPServeError):
+    """What a client publishes about itself cannot be had or used. The message is for the log only.
+
+    To the outside it looks the same whatever the reason is, as with :class:`FetchError`.
+    """
+
+    retry_after = 30
 
 
 class RequestRefused(MCPServeError):
@@ -105,6 +130,11 @@ class InvalidClient(OAuthError):
 
     error = "invalid_client"
     status = 401
+
+    def __init__(
+        self, description: str = "client authentication failed", *, detail: str = ""
+    ) -> None:
+        super().__init__(description, detail=detail)
 
 
 class InvalidGrant(OAuthError):
@@ -178,6 +208,24 @@ class RegistrationNotSupported(OAuthError):
     """The ``registration`` parameter is not offered (OpenID Connect Core §3.1.2.6)."""
 
     error = "registration_not_supported"
+
+
+class InvalidRedirectUri(OAuthError):
+    """A redirect URI cannot be registered (RFC 7591 §3.2.2)."""
+
+    error = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(OAuthError):
+    """What a client says of itself cannot be registered (RFC 7591 §3.2.2)."""
+
+    error = "invalid_client_metadata"
+
+
+class InvalidSoftwareStatement(OAuthError):
+    """A software statement is malformed (RFC 7591 §3.2.2)."""
+
+    error = "invalid_software_statement"
 
 
 class InvalidToken(OAuthError):
