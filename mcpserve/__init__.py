@@ -4,7 +4,8 @@ from mcp_types import CallToolResult, TextContent
 
 from mcpserve.plugins import hookimpl
 from mcpserve.principal import Principal
-from mcpserve.tools import Tool, ToolAnnotations, ToolCall, ToolContext, ToolError, tool
+from mcpserve.registry import ToolCall
+from mcpserve.tools import Tool, ToolAnnotations, ToolContext, ToolError, tool
 from mcpserve.version import __version__
 
 __all__ = [

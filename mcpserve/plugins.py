@@ -18,17 +18,9 @@ import pluggy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcpserve.errors import ConfigError, PluginError
+from mcpserve.registry import DEFAULT_TIMEOUT, BoundTool, Observer, ToolCall, ToolRegistry
 from mcpserve.settings import PluginSettings, ToolSettings, explain
-from mcpserve.tools import (
-    CALL_SCOPE,
-    DEFAULT_TIMEOUT,
-    BoundTool,
-    Observer,
-    Tool,
-    ToolCall,
-    ToolRegistry,
-    tool_from_function,
-)
+from mcpserve.tools import CALL_SCOPE, Tool, tool_from_function
 
 logger = logging.getLogger(__name__)
 

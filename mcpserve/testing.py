@@ -12,8 +12,9 @@ from mcp_types import CallToolResult
 from mcpserve import plugins
 from mcpserve.errors import PluginError
 from mcpserve.principal import Principal
+from mcpserve.registry import ToolCall, ToolRegistry
 from mcpserve.settings import PluginSettings
-from mcpserve.tools import CALL_SCOPE, ToolCall, ToolContext, ToolRegistry
+from mcpserve.tools import CALL_SCOPE, ToolContext
 
 __all__ = ["LoadedPlugin", "PluginError", "load_plugin"]
 
@@ -33,7 +34,7 @@ class LoadedPlugin:
         """Call a tool as a client would, with all scopes that the plugin's tools need.
 
         A failure inside the tool is a result with ``is_error``. Raises
-        :class:`~mcpserve.tools.UnknownTool` for a name that the plugin does not have.
+        :class:`~mcpserve.registry.UnknownTool` for a name that the plugin does not have.
         """
         principal = Principal("test-client", "test-user", self.tools.scopes | {CALL_SCOPE})
         context = ToolContext(principal, self._record)

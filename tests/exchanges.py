@@ -9,8 +9,9 @@ from typing import Any
 from mcpserve import Principal, Tool, tool
 from mcpserve.plugins import bind
 from mcpserve.protocol import Exchange, Headers
+from mcpserve.registry import BoundTool, Observer, ToolRegistry
 from mcpserve.settings import PluginSettings, ToolSettings
-from mcpserve.tools import CALL_SCOPE, BoundTool, Observer, ToolRegistry
+from mcpserve.tools import CALL_SCOPE
 
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-11-25"

@@ -15,8 +15,9 @@ from mcpserve.cli.common import Command, Group, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import ConfigError, UsageError
 from mcpserve.principal import Principal
+from mcpserve.registry import UnknownTool
 from mcpserve.settings import Settings
-from mcpserve.tools import ToolContext, UnknownTool
+from mcpserve.tools import ToolContext
 
 
 @click.group("plugin", cls=Group)

@@ -48,7 +48,8 @@ from mcpserve.protocol.messages import (
     parse,
     refuse_malformed,
 )
-from mcpserve.tools import ToolContext, ToolRegistry, UnknownTool
+from mcpserve.registry import ToolRegistry, UnknownTool
+from mcpserve.tools import ToolContext
 from mcpserve.version import __version__
 
 logger = logging.getLogger(__name__)
