@@ -80,9 +80,9 @@ read: nothing in a password can change the structure. They do not work in enviro
 A path that is relative, in `${file:PATH}` or `data_dir`, begins at the folder of the file.
 
 The client that `AUTO_SEED_CLIENT_ID`, `AUTO_SEED_CLIENT_NAME`, `AUTO_SEED_CLIENT_SECRET` and
-`AUTO_SEED_REDIRECT_URIS` describe is added to `oauth.clients`, in place of one with the same id.
-The redirect URIs are separated by commas or spaces; without a secret, it is a public client.
-Lists in other short names are separated by commas.
+`AUTO_SEED_REDIRECT_URIS` describe is added to `oauth.clients.configured`, in place of one with the
+same id. The redirect URIs are separated by commas or spaces; without a secret, it is a public
+client. Lists in other short names are separated by commas.
 
 A duration is a number with a unit, `30s`, `15m`, `12h`, `30d`, or several as in `1h30m`; a bare
 number counts seconds. A section that is left empty means the same as one that is absent.
@@ -146,10 +146,15 @@ def section(model: type[BaseModel], prefix: str) -> Iterator[str]:
 def setting(name: str, field: FieldInfo, value: object, key: str) -> Iterator[str]:
     """Yield one setting below its description; what is empty shows an example of its content."""
     variable = short_name(key)
+    if isinstance(field.default, Section) and not field.description:
+        yield from comment(field.default.__doc__)
+        yield f"{name}:"
+        yield from indented(section(type(field.default), f"{key}."))
+        return
     yield from comment(field.description)
     yield from comment(f"Environment: {variable}" if variable else "")
-    if key == "oauth.clients":
-        first, *rest = section(ClientSettings, "oauth.clients.NUMBER.")
+    if key == "oauth.clients.configured":
+        first, *rest = section(ClientSettings, "oauth.clients.configured.NUMBER.")
         yield f"{name}:"
         yield from indented(commented_out([f"- {first}", *indented(rest)]))
     elif field.examples and not field.is_required():
@@ -165,7 +170,7 @@ def reference() -> str:
     sections = {n: type(f.default) for n, f in fields.items() if isinstance(f.default, Section)}
     single = {name: field for name, field in fields.items() if name not in sections}
     entries: dict[str, type[BaseModel]] = {
-        "oauth.clients.NUMBER": ClientSettings,
+        "oauth.clients.configured.NUMBER": ClientSettings,
         "plugins.NAME": PluginSettings,
         "plugins.NAME.tools.TOOL": ToolSettings,
     }
@@ -188,10 +193,11 @@ def rows(
     """Yield a line for each setting; that of a section inside repeats what the section is."""
     for name, field in fields.items():
         key = f"{prefix}{name}"
-        description = f"{about}{field.description}"
+        description = f"{about}{field.description or ''}"
         if isinstance(field.default, Section):
             inner = type(field.default).model_fields
-            yield from rows(inner, values[name], f"{key}.", about=f"{description} ")
+            about_inner = f"{description} " if description else ""
+            yield from rows(inner, values[name], f"{key}.", about=about_inner)
             continue
         value = "required" if field.is_required() and not about else f"`{text(values[name])}`"
         variables = " ".join(f"`{variable}`" for variable in (long_name(key), short_name(key)))
@@ -213,7 +219,7 @@ def long_name(key: str) -> str:
 def short_name(key: str) -> str:
     """Return the short name of a key path, if it has one."""
     names = {key: name for name, (key, _) in SHORT_NAMES.items()}
-    names |= {f"oauth.clients.NUMBER.{key}": name for key, name in CLIENT_NAMES.items()}
+    names |= {f"oauth.clients.configured.NUMBER.{key}": name for key, name in CLIENT_NAMES.items()}
     return names.get(key, "")
 
 

@@ -162,7 +162,7 @@ CLIENT_NAMES = {
     "secret": "AUTO_SEED_CLIENT_SECRET",
     "redirect_uris": "AUTO_SEED_REDIRECT_URIS",
 }
-"""They describe one client, which is added to ``oauth.clients``."""
+"""They describe one client, which is added to ``oauth.clients.configured``."""
 
 
 def add_short_names(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -183,19 +183,20 @@ def add_client(draft: Draft, environ: Mapping[str, str]) -> None:
         return
     if missing:
         problem = f"{' and '.join(missing)} must be set, because {next(iter(given.values()))} is"
-        draft.problems.append(("oauth.clients", problem))
+        draft.problems.append(("oauth.clients.configured", problem))
         return
     client: dict[str, Any] = {name: environ[variable] for name, variable in given.items()}
     client["redirect_uris"] = client["redirect_uris"].replace(",", " ").split()
     oauth = draft.tree.get("oauth") or {}
-    configured = (oauth.get("clients") or []) if isinstance(oauth, dict) else None
-    if not isinstance(configured, list):
+    section = (oauth.get("clients") or {}) if isinstance(oauth, dict) else None
+    configured = (section.get("configured") or []) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(configured, list):
         return  # The file is wrong there, which validation reports.
     ids = [other.get("id") if isinstance(other, dict) else None for other in configured]
     index = ids.index(client["id"]) if client["id"] in ids else len(ids)
     clients = [*configured[:index], client, *configured[index + 1 :]]
-    draft.tree["oauth"] = {**oauth, "clients": clients}
-    key = f"oauth.clients.{index}"
+    draft.tree["oauth"] = {**oauth, "clients": {**section, "configured": clients}}
+    key = f"oauth.clients.configured.{index}"
     note(draft.sources, key, {}, source="")
     for name, variable in given.items():
         draft.sources[f"{key}.{name}"] = f"environment {variable}"

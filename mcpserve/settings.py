@@ -8,7 +8,7 @@ import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -48,6 +48,7 @@ MESSAGES = {
     "tuple_type": "must be a list",
 }
 """Problems that pydantic reports in words of Python."""
+KEY_LENGTH = 32
 SCOPE = re.compile(r"[!#-\[\]-~]+")
 """RFC 6749 §3.3."""
 
@@ -96,6 +97,14 @@ def parse_reuse_window(value: object) -> timedelta:
     if window > timedelta(hours=1):
         raise ValueError("must be 1h at most")
     return window
+
+
+def parse_events_kept(value: object) -> timedelta:
+    """Refuse a short time: what the database keeps, cleanup cannot delete."""
+    kept = parse_duration(value)
+    if kept < timedelta(days=30):
+        raise ValueError("must be at least 30d")
+    return kept
 
 
 def parse_timeout(value: object) -> timedelta:
@@ -157,12 +166,32 @@ def parse_host(value: str) -> str:
     return value
 
 
+def parse_document_host(value: str) -> str:
+    """Accept ``host[:port]``, or ``*`` for any."""
+    return value if value == "*" else parse_host(value)
+
+
+def parse_https_url(value: str) -> str:
+    """Nothing, or an absolute URL of https, as it is."""
+    if value and not re.fullmatch(r"https://[!-~]+", value):
+        raise ValueError("must be an https URL")
+    return value
+
+
+def parse_key(value: SecretStr) -> SecretStr:
+    """Accept what cannot be guessed."""
+    if len(value.get_secret_value()) < KEY_LENGTH:
+        raise ValueError(f"must have {KEY_LENGTH} characters at least: see mcpserve key add")
+    return value
+
+
 AS_TEXT = PlainSerializer(format_duration)
 AS_SCHEMA = WithJsonSchema({"type": ["string", "number"], "examples": ["15m"]})
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AS_TEXT, AS_SCHEMA]
 Lifetime = Annotated[timedelta, BeforeValidator(parse_lifetime), AS_TEXT, AS_SCHEMA]
 CodeLifetime = Annotated[timedelta, BeforeValidator(parse_code_lifetime), AS_TEXT, AS_SCHEMA]
 ReuseWindow = Annotated[timedelta, BeforeValidator(parse_reuse_window), AS_TEXT, AS_SCHEMA]
+EventsKept = Annotated[timedelta, BeforeValidator(parse_events_kept), AS_TEXT, AS_SCHEMA]
 Timeout = Annotated[timedelta, BeforeValidator(parse_timeout), AS_TEXT, AS_SCHEMA]
 Scope = Annotated[str, AfterValidator(parse_scope)]
 Origin = Annotated[str, AfterValidator(parse_origin)]
@@ -172,6 +201,21 @@ Host = Annotated[str, AfterValidator(parse_host)]
 Network = Annotated[str, AfterValidator(parse_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+DocumentHost = Annotated[str, AfterValidator(parse_document_host)]
+HttpsUrl = Annotated[str, AfterValidator(parse_https_url)]
+Key = Annotated[SecretStr, AfterValidator(parse_key)]
+Preset = Literal[
+    "chatgpt",
+    "claude",
+    "claude-code",
+    "codex",
+    "cursor",
+    "gemini-cli",
+    "inspector",
+    "mcp-remote",
+    "vscode",
+]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 
 class Section(BaseModel):
@@ -263,17 +307,100 @@ class ClientSettings(Section):
     name: str = Field("", max_length=100, description="Shown on the consent page. Empty: the id.")
     secret: SecretStr = Field(
         SecretStr(""),
-        description="Empty: a public client (PKCE only). Set: client_secret_basic and _post.",
+        description="Set: client_secret_basic and _post. Without secret and keys: a public client.",
     )
+    jwks: dict[str, Any] = Field(
+        {},
+        description="Its public keys (RFC 7517), for private_key_jwt.",
+        examples=[{"keys": []}],
+    )
+    jwks_uri: HttpsUrl = Field("", description="Or where its public keys are published.")
     redirect_uris: tuple[str, ...] = Field(
         min_length=1,
         max_length=20,
         description="Exact redirect URIs; at least one.",
         examples=[["https://client.example.org/callback"]],
     )
+    scopes: tuple[Scope, ...] = Field(
+        (), description="What it gets when it asks for nothing. Empty: the server's default."
+    )
     refresh_reuse_window: ReuseWindow | None = Field(
         None, description="Overrides oauth.refresh_reuse_window for this client."
     )
+
+    introspection: bool = Field(
+        False,
+        description="Whether it may ask about the access tokens of all clients at /introspect.",
+    )
+
+    @model_validator(mode="after")
+    def _authenticates_in_one_way(self) -> "ClientSettings":
+        ways = sum(map(bool, (self.secret.get_secret_value(), self.jwks, self.jwks_uri)))
+        if ways > 1:
+            raise ValueError("only one of secret, jwks and jwks_uri can be set")
+        if self.introspection and not ways:
+            raise ValueError("introspection needs a secret, jwks or jwks_uri")
+        return self
+
+
+class MetadataDocumentsSettings(Section):
+    """Clients whose id is the URL of a document about them (Client ID Metadata Documents)."""
+
+    enabled: bool = Field(True, description="Whether such clients are let in.")
+    hosts: tuple[DocumentHost, ...] = Field(
+        (),
+        description="Hosts whose documents are fetched beside those of the presets; * for any.",
+    )
+
+
+class RegistrationSettings(Section):
+    """Clients that register themselves (RFC 7591)."""
+
+    enabled: bool = Field(True, description="Whether /register exists.")
+    redirects: Literal["presets", "any"] = Field(
+        "presets",
+        description="presets: only to this machine or as a preset has it. any: any https URL, too.",
+    )
+    per_network: Annotated[int, Field(ge=1)] = Field(
+        60, description="Registrations in an hour from one network."
+    )
+    max_unused: Annotated[int, Field(ge=1)] = Field(
+        1000, description="Registered clients with which nobody logged in yet."
+    )
+    unused_lifetime: Lifetime = Field(
+        timedelta(hours=24), description="How long a client stays with which nobody logs in."
+    )
+    idle_lifetime: Lifetime = Field(
+        timedelta(days=90),
+        description="How long a client stays after its last login; always until its grants are "
+        "gone.",
+    )
+
+
+class ClientsSettings(Section):
+    """The applications that may ask people for access."""
+
+    presets: tuple[Preset, ...] = Field(
+        PRESETS, description="Well-known clients that may connect without being configured."
+    )
+    configured: tuple[ClientSettings, ...] = Field(
+        (), description="Clients to keep in the database. AUTO_SEED_CLIENT_ID and so on add one."
+    )
+    metadata_documents: MetadataDocumentsSettings = MetadataDocumentsSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_list(cls, data: object) -> object:
+        if isinstance(data, list | tuple):
+            raise ValueError("must be a mapping; the list belongs below oauth.clients.configured")
+        return data
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> "ClientsSettings":
+        if len({client.id for client in self.configured}) < len(self.configured):
+            raise ValueError("configured: the same id is there twice")
+        return self
 
 
 class OAuthSettings(Section):
@@ -303,16 +430,17 @@ class OAuthSettings(Section):
         description="Scopes of your own, or other words for known ones: name to text.",
         examples=[{"weather.read": "Read the weather"}],
     )
-    clients: tuple[ClientSettings, ...] = Field(
-        (), description="Clients to keep in the database. AUTO_SEED_CLIENT_ID and so on add one."
+    keys: tuple[Key, ...] = Field(
+        (),
+        description="Secrets for the reuse window, the one to use first; see mcpserve key. "
+        "Empty: they are made and kept in the database.",
     )
+    clients: ClientsSettings = ClientsSettings()
 
     @model_validator(mode="after")
     def _lifetimes_are_sane(self) -> "OAuthSettings":
         if self.refresh_token_lifetime < self.access_token_lifetime:
             raise ValueError("refresh_token_lifetime must not be below access_token_lifetime")
-        if len({client.id for client in self.clients}) < len(self.clients):
-            raise ValueError("clients: the same id is there twice")
         return self
 
 
@@ -345,7 +473,8 @@ class LimitsSettings(Section):
 
     authorize: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
-        description="Refused authorization requests, per network.",
+        description="Refused authorization requests, per network; and as many documents of clients "
+        "that are read for the first time.",
     )
     token: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
@@ -354,6 +483,10 @@ class LimitsSettings(Section):
     revoke: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
         description="Refused revocation requests of one kind, per client and network.",
+    )
+    introspect: LimitSettings = Field(
+        LimitSettings(failures=60, window=timedelta(minutes=5)),
+        description="Refused introspection requests of one kind, per client and network.",
     )
     login: LimitSettings = Field(
         LimitSettings(failures=10, window=timedelta(minutes=15)),
@@ -411,6 +544,9 @@ class CleanupSettings(Section):
 
     enabled: bool = Field(True, description="Clean up at start and at the interval.")
     interval: Lifetime = Field(timedelta(minutes=15), description="Time between two runs.")
+    events_kept: EventsKept = Field(
+        timedelta(days=365), description="How long security events are kept; 30d at least."
+    )
 
 
 class ToolSettings(Section):

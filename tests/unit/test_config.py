@@ -318,15 +318,16 @@ CLIENT = {
 CLIENTS = """
 oauth:
   clients:
-    - {id: one, redirect_uris: [https://one.example.org/]}
-    - {id: two, redirect_uris: [https://two.example.org/], refresh_reuse_window: 60s}
-    - {id: three, redirect_uris: [https://three.example.org/]}
+    configured:
+      - {id: one, redirect_uris: [https://one.example.org/]}
+      - {id: two, redirect_uris: [https://two.example.org/], refresh_reuse_window: 60s}
+      - {id: three, redirect_uris: [https://three.example.org/]}
 """
 
 
 def test_a_client_is_added():
     loaded = configured("oauth: {auto_approve: true}", **CLIENT)
-    (client,) = loaded.settings.oauth.clients
+    (client,) = loaded.settings.oauth.clients.configured
     assert (client.id, client.name, client.secret.get_secret_value()) == ("two", "Two", "CANARY")
     assert client.redirect_uris == (
         "https://a.example.org/",
@@ -334,26 +335,32 @@ def test_a_client_is_added():
         "http://localhost/",
     )
     assert loaded.settings.oauth.auto_approve
-    assert loaded.sources["oauth.clients.0.secret"] == "environment AUTO_SEED_CLIENT_SECRET"
+    assert (
+        loaded.sources["oauth.clients.configured.0.secret"] == "environment AUTO_SEED_CLIENT_SECRET"
+    )
 
 
 def test_a_client_replaces_the_one_with_the_same_id():
     loaded = configured(CLIENTS, **CLIENT)
-    assert [client.id for client in loaded.settings.oauth.clients] == ["one", "two", "three"]
-    assert loaded.settings.oauth.clients[1].name == "Two"
-    assert loaded.settings.oauth.clients[1].refresh_reuse_window is None
-    assert loaded.sources["oauth.clients.0.id"] == "config.yaml"
-    assert loaded.sources["oauth.clients.1.id"] == "environment AUTO_SEED_CLIENT_ID"
-    assert "oauth.clients.1.refresh_reuse_window" not in loaded.sources
+    assert [client.id for client in loaded.settings.oauth.clients.configured] == [
+        "one",
+        "two",
+        "three",
+    ]
+    assert loaded.settings.oauth.clients.configured[1].name == "Two"
+    assert loaded.settings.oauth.clients.configured[1].refresh_reuse_window is None
+    assert loaded.sources["oauth.clients.configured.0.id"] == "config.yaml"
+    assert loaded.sources["oauth.clients.configured.1.id"] == "environment AUTO_SEED_CLIENT_ID"
+    assert "oauth.clients.configured.1.refresh_reuse_window" not in loaded.sources
 
 
 def test_a_client_without_a_secret_is_public():
     loaded = configured(**(CLIENT | {"AUTO_SEED_CLIENT_SECRET": ""}))
-    assert loaded.settings.oauth.clients[0].secret.get_secret_value() == ""
+    assert loaded.settings.oauth.clients.configured[0].secret.get_secret_value() == ""
 
 
 def test_a_client_of_which_all_is_empty_is_none():
-    assert configured(**dict.fromkeys(CLIENT, "")).settings.oauth.clients == ()
+    assert configured(**dict.fromkeys(CLIENT, "")).settings.oauth.clients.configured == ()
 
 
 # References
@@ -480,16 +487,17 @@ def test_every_setting_is_shown_with_its_source():
 
 def test_a_client_is_shown_with_its_sources():
     lines = effective(configured(CLIENTS, **CLIENT)).splitlines()
-    assert 'oauth.clients.0.id: "one"   # config.yaml' in lines
-    assert 'oauth.clients.1.name: "Two"   # environment AUTO_SEED_CLIENT_NAME' in lines
-    assert "oauth.clients.1.refresh_reuse_window: null   # default" in lines
+    assert 'oauth.clients.configured.0.id: "one"   # config.yaml' in lines
+    assert 'oauth.clients.configured.1.name: "Two"   # environment AUTO_SEED_CLIENT_NAME' in lines
+    assert "oauth.clients.configured.1.refresh_reuse_window: null   # default" in lines
 
 
 def test_no_secret_is_shown():
     text = """
 database: {url: "postgresql://user:CANARY@localhost/x"}
 oauth:
-  clients: [{id: one, secret: CANARY, redirect_uris: ["http://CANARY@localhost/"]}]
+  clients:
+    configured: [{id: one, secret: CANARY, redirect_uris: ["http://CANARY@localhost/"]}]
 mcp: {instructions: "postgresql://user:CAN/ARY@localhost/x?sslkey=CANARY"}
 plugins:
   search_web:
@@ -625,10 +633,11 @@ def test_the_example_names_every_setting():
 
 def test_what_the_example_comments_out_is_valid():
     text = (ROOT / "config.yaml.example").read_text("utf-8")
-    _, begin, client = text.partition("    # - #")
-    lines = (begin + client).partition("\n\n")[0].splitlines()
+    _, begin, client = text.partition("      # - #")
+    lines = (begin + client).partition("\n    # Clients whose id")[0].splitlines()
     uncommented = "\n".join(line.replace("# ", "", 1) for line in lines)
-    (found,) = configured(f"oauth:\n  clients:\n{uncommented}").settings.oauth.clients
+    found = configured(f"oauth:\n  clients:\n    configured:\n{uncommented}")
+    (found,) = found.settings.oauth.clients.configured
     assert found.id == "my-client"
     plugin = text.partition("  # my_plugin:")
     lines = "".join(plugin[1:]).splitlines()

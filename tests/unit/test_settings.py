@@ -136,11 +136,13 @@ def test_what_is_no_origin_is_refused(written):
         parse_origin(written)
 
 
+@pytest.mark.proves("TR-21")
 @pytest.mark.parametrize("url", ["", "https://mcp.example.org", "http://localhost:3000"])
 def test_a_public_url_is_safe_or_of_this_machine(url):
     assert parse_public_url(url) == url
 
 
+@pytest.mark.proves("TR-21", "SE-06")
 @pytest.mark.parametrize("url", ["http://mcp.example.org", "http://localhost.example.org"])
 def test_a_public_url_without_tls_is_refused(url):
     with pytest.raises(ValueError, match="must be https unless its host is localhost"):
@@ -209,7 +211,10 @@ def test_an_empty_section_is_an_absent_section(name):
 
 
 def test_empty_lists_and_mappings_are_absent():
-    empty = {"oauth": {"clients": None, "scopes": None}, "mcp": {"allowed_hosts": None}}
+    empty = {
+        "oauth": {"clients": {"configured": None}, "scopes": None},
+        "mcp": {"allowed_hosts": None},
+    }
     assert Settings.model_validate(empty) == Settings()
 
 
