@@ -7,7 +7,7 @@ Parameters are written ``%(name)s`` (then ``%`` is ``%%``); a NUL character in o
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, Self
 
@@ -60,6 +60,8 @@ class Transaction(Queryable):
     def __init__(self, connection: "Connection", *, timeout: float) -> None:
         self._connection: Connection | None = connection
         self._timeout = timeout
+        self.after_commit: list[Callable[[], object]] = []
+        """What is done once it is certain that everything was written."""
 
     @asynccontextmanager
     async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:
@@ -171,6 +173,8 @@ class Database(Queryable):
             finally:
                 transaction._end()
             await _commit(connection, limit=limit + GRACE)
+        for act in transaction.after_commit:
+            act()
 
     @asynccontextmanager
     async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:

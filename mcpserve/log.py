@@ -10,6 +10,13 @@ from typing import Any
 from mcpserve.settings import LogSettings
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+network: contextvars.ContextVar[str] = contextvars.ContextVar("network", default="")
+"""Where the request comes from, as far as failures are counted by it."""
+operator: contextvars.ContextVar[str] = contextvars.ContextVar("operator", default="")
+"""The operating system's user who runs a command."""
+
+AUDIT = "mcpserve.audit"
+"""The logger of security events, whose lines are always written and always JSON."""
 
 SECRET_WORDS = ("token", "secret", "password", "code", "state", "authorization", "cookie")
 """An extra field whose name contains one of these is never written."""
@@ -46,7 +53,14 @@ class JsonFormatter(logging.Formatter):
         line |= extras(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _visible(json.dumps(line, default=str, ensure_ascii=False))
+
+
+def _visible(text: str) -> str:
+    """Escape what a terminal would obey or a reader not see, in a text that is JSON."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 class TextFormatter(logging.Formatter):
@@ -54,6 +68,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        if record.name == AUDIT:
+            return JsonFormatter().format(record)
         parts = [self.formatTime(record, "%H:%M:%S"), f"{record.levelname.lower():<7}"]
         parts.append(record.getMessage())
         parts += [f"{name}={value}" for name, value in extras(record).items()]
@@ -71,6 +87,7 @@ def configure(settings: LogSettings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     # Tornado's own would repeat ours, and write the query string.
     logging.getLogger("tornado.access").disabled = True
     # These quote what they could not read of a request, or the URL they ask.

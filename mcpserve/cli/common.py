@@ -13,13 +13,15 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mcpserve import app, config
+from mcpserve import app, config, log
+from mcpserve.cli.operator import operator
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError, MCPServeError, UsageError
 from mcpserve.settings import Settings
 from mcpserve.supervision import Supervised
+from mcpserve.text import printable
 
 T = TypeVar("T")
 
@@ -76,6 +78,7 @@ def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, 
     """Run ``work`` with the database, whose schema must be current."""
 
     async def run(server: DatabaseServer) -> T:
+        log.operator.set(operator())
         opened = app.open_database(settings.database, server.dsn, migrates=server.migrates)
         async with opened as db:
             return await work(db)
@@ -161,7 +164,7 @@ def moment(time: datetime | None) -> str:
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print aligned columns."""
-    lines = [head, *rows]
+    lines = [head, *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
         click.echo(

@@ -6,7 +6,7 @@ import click
 
 from mcpserve.cli.common import Group, configured, moment, table, with_database
 from mcpserve.config import Loaded
-from mcpserve.oauth import revocation
+from mcpserve.oauth import revocation, story
 from mcpserve.oauth.store import grants as grant_store
 
 
@@ -42,6 +42,19 @@ def grant_list(loaded: Loaded, *, everything: bool) -> None:
             for grant in found
         ),
     )
+
+
+@grant_group.command(
+    "explain",
+    epilog="""mcpserve grant explain 0b6f3c8e-6a51-4f4e-9d7c-2f1f6f3f8a11
+mcpserve grant explain 0b6f""",
+)
+@click.argument("grant_id")
+@configured
+def grant_explain(loaded: Loaded, *, grant_id: str) -> None:
+    """Tell the life of a grant, also of one that is deleted. The beginning of its id is enough."""
+    lines = with_database(loaded.settings, lambda db: story.explain(db, grant_id, moment=moment))
+    click.echo("\n".join(lines))
 
 
 @grant_group.command(

@@ -1,6 +1,8 @@
 """No secret gets into the log or, readable, into the database, whatever happens to it."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import httpx
 import postgres
+import pytest
 import yaml
 from serving import CALLBACK, USER, Flow, Running, basic
 from tables import contents
@@ -26,6 +29,7 @@ STATE = "CANARY-state"
 CLIENTS = [
     {"id": "public-client", "redirect_uris": [CALLBACK]},
     {"id": "secret-client", "redirect_uris": [CALLBACK], "secret": SECRET},
+    {"id": "patient-client", "redirect_uris": [CALLBACK], "refresh_reuse_window": "60s"},
 ]
 
 
@@ -45,7 +49,7 @@ async def real_server(dsn, folder):
         "database": {"url": dsn},
         "log": {"format": "json", "level": "debug"},
         "login": {"bcrypt_rounds": 4},
-        "oauth": {"clients": CLIENTS, "refresh_reuse_window": "0s"},
+        "oauth": {"clients": {"configured": CLIENTS}, "refresh_reuse_window": "0s"},
         "plugins": {"calculator": {}},
     }
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -142,6 +146,7 @@ async def do_everything(server, dsn, secrets):
     await send(
         server.url, b"POST /token?CANARY HTTP/1.1\r\nHost: a\r\nCookie: CANARY\r\n b\r\n\r\n"
     )
+    await be_recorded(server, dsn, secrets)
     postgres.query(dsn, "ALTER TABLE oauth_refresh_tokens RENAME TO renamed")
     for broken in (
         await confidential.exchange(await log_in(server, confidential, secrets)),
@@ -158,7 +163,51 @@ async def do_everything(server, dsn, secrets):
     assert broken.status_code == 500
 
 
-async def test_no_secret_can_be_read_afterwards(dsn, tmp_path):  # SE-01, SE-04
+async def be_recorded(server, dsn, secrets):
+    """Do what else is an event: a denial, a repeated answer, a replay, the end of a grant."""
+    flow = Flow(server, client_id="patient-client", verifier=VERIFIER)
+    async with server.browser() as browser:
+        await browser.open("/authorize", flow.parameters())
+        await browser.log_in("CANARY-typed-into-the-wrong-field", "CANARY")
+        await browser.log_in(USER, PASSWORD)
+        await browser.deny()
+    first = (await flow.exchange(await log_in(server, flow, secrets))).json()
+    for _ in range(2):
+        last = (await flow.refresh(first["refresh_token"])).json()
+    for answer in (first, last):
+        secrets |= {answer["access_token"], answer["refresh_token"]}
+    await flow.post("/revoke", token=last["refresh_token"])
+    code = await log_in(server, flow, secrets)
+    answer = (await flow.exchange(code)).json()
+    secrets |= {answer["access_token"], answer["refresh_token"]}
+    postgres.query(
+        dsn, "UPDATE oauth_authorization_codes SET used_at = used_at - interval '1 minute'"
+    )
+    await flow.exchange(code)
+
+
+def check_events(dsn, lines, secrets):
+    """Check that much was recorded and told, both alike, and no digest of a secret either."""
+    rows = postgres.query(dsn, "SELECT to_jsonb(e) FROM auth_events e ORDER BY id")
+    told = [line for line in lines if line["logger"] == "mcpserve.audit"]
+    assert [line["id"] for line in told] == [row["id"] for (row,) in rows]
+    assert {row["event"] for (row,) in rows} == {
+        *("client.added", "login.succeeded", "login.failed", "consent.given", "consent.denied"),
+        *("grant.started", "grant.revoked", "code.replayed"),
+        *("token.refreshed", "token.repeated", "token.reused", "token.revoked", "key.added"),
+    }
+    for line, (row,) in zip(told, rows, strict=True):
+        assert {name: line.get(name) for name in row if name != "at"} | {"at": row["at"]} == row
+    written = json.dumps([told, rows])
+    for secret in secrets:
+        digest = hashlib.sha256(secret.encode())
+        assert secret not in written
+        assert digest.hexdigest() not in written
+        assert base64.urlsafe_b64encode(digest.digest()).decode()[:43] not in written
+
+
+@pytest.mark.proves("SE-01", "SE-04", "TR-07", "BR-04", "AD-03")
+async def test_no_secret_can_be_read_afterwards(dsn, tmp_path):
     secrets = {PASSWORD, SECRET, VERIFIER, "CANARY"}
     async with real_server(dsn, tmp_path) as server:
         await do_everything(server, dsn, secrets)
@@ -172,6 +221,7 @@ async def test_no_secret_can_be_read_afterwards(dsn, tmp_path):  # SE-01, SE-04
     assert len(requests) > 60
     assert [message for message in requests if "?" in message] == []
     assert {line["level"] for line in lines} == {"debug", "info", "warning", "error"}
+    check_events(dsn, lines, secrets)
     tracebacks = "".join(line.get("exception", "") for line in lines)
     assert "UndefinedTable" in tracebacks
     assert "CheckViolation" in tracebacks
