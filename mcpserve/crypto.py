@@ -23,6 +23,7 @@ ACCESS_TOKEN = "mcps_at_"  # noqa: S105 - prefixes, so that leak scanners find o
 REFRESH_TOKEN = "mcps_rt_"  # noqa: S105
 AUTHORIZATION_CODE = "mcps_ac_"
 CLIENT_SECRET = "mcps_cs_"  # noqa: S105
+SERVER_KEY = "mcps_sk_"
 
 PASSWORD_MAX_BYTES = 72
 """bcrypt reads no further; longer passwords are refused instead of cut."""
@@ -38,13 +39,18 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def derived_token(prefix: str, *, parent: str, salt: bytes) -> str:
-    """Return the one successor that ``parent`` and ``salt`` determine.
+def derived_token(prefix: str, *, parent: str, salt: bytes, key: bytes) -> str:
+    """Return the one successor that ``parent`` and ``salt`` determine under a server's key.
 
-    Only who holds the parent can compute it, so it can be answered again without being stored.
+    Nobody can compute it without all three, so it can be answered again without being stored.
     """
-    mac = hmac.new(parent.encode(), prefix.encode() + salt, hashlib.sha256).digest()
+    mac = hmac.new(key, prefix.encode() + salt + parent.encode(), hashlib.sha256).digest()
     return prefix + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def key_id(key: bytes) -> str:
+    """Return the name of a server's key. The key itself tells it, so it shows a mistyped one."""
+    return hmac.new(key, b"mcpserve key id", hashlib.sha256).hexdigest()[:12]
 
 
 def same(left: str, right: str) -> bool:

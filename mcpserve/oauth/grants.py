@@ -12,15 +12,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from mcpserve import crypto
+from mcpserve import audit, crypto
+from mcpserve.audit import Event
 from mcpserve.db import Database, Transaction
 from mcpserve.errors import InvalidGrant, InvalidRequest, UnsupportedGrantType
 from mcpserve.oauth import resources, scopes
 from mcpserve.oauth.forms import TokenForm
-from mcpserve.oauth.store import browsers
+from mcpserve.oauth.keys import KeyRing
+from mcpserve.oauth.store import browsers, clients
 from mcpserve.oauth.store import grants as store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.oauth.store.grants import CodeState, RefreshState
+from mcpserve.oauth.store.grants import CodeState, RefreshState, Window
 from mcpserve.settings import OAuthSettings
 
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -28,6 +30,16 @@ VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 MAX_CODE_FAILURES = 5
 CODE_IS_BAD = "the authorization code is not valid"
 TOKEN_IS_BAD = "the refresh token is not valid"  # noqa: S105 - a message
+
+
+@dataclass(frozen=True)
+class Issuance:
+    """What every token that this server issues depends on."""
+
+    settings: OAuthSettings
+    resource: str
+    """The audience of the tokens."""
+    keys: KeyRing
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,11 @@ class TokenPair:
         return cls(crypto.new_token(crypto.ACCESS_TOKEN), crypto.new_token(crypto.REFRESH_TOKEN))
 
     @classmethod
-    def derive(cls, parent: str, salt: bytes) -> "TokenPair":
-        """Make the one pair that follows from this parent and salt."""
+    def derive(cls, parent: str, *, salt: bytes, key: bytes) -> "TokenPair":
+        """Make the one pair that follows from this parent, salt and key."""
         return cls(
-            crypto.derived_token(crypto.ACCESS_TOKEN, parent=parent, salt=salt),
-            crypto.derived_token(crypto.REFRESH_TOKEN, parent=parent, salt=salt),
+            crypto.derived_token(crypto.ACCESS_TOKEN, parent=parent, salt=salt, key=key),
+            crypto.derived_token(crypto.REFRESH_TOKEN, parent=parent, salt=salt, key=key),
         )
 
     def response(self, seconds: int, granted: frozenset[str]) -> dict[str, Any]:
@@ -68,7 +80,7 @@ class Exchange(StrEnum):
     UNKNOWN = "there is no such code"
     REFUSE = "wrong client or resource, expired, or too many failures"
     MISMATCH = "redirect_uri or code_verifier is wrong"
-    TWICE = "another request exchanged it meanwhile"
+    TWICE = "it was exchanged a moment ago"
     REPLAY = "it was exchanged before"
 
 
@@ -78,7 +90,8 @@ def decide_exchange(
     """Judge a code.
 
     Only who proves to be the code's owner can end its grant by a replay; a thief without the
-    verifier cannot log anybody out (OAuth 2.1 §7.5.2).
+    verifier cannot log anybody out (OAuth 2.1 §7.5.2). Nor does a client that asks twice, because
+    the browser came to two listeners of it, or its user reloaded the page.
     """
     if state is None:
         return Exchange.UNKNOWN
@@ -87,7 +100,7 @@ def decide_exchange(
     if not _is_owner(state, form):
         return Exchange.MISMATCH
     if state.grant_id is not None:
-        return Exchange.TWICE if state.used_meanwhile else Exchange.REPLAY
+        return Exchange.TWICE if state.used_just_now else Exchange.REPLAY
     if state.expired or state.failures >= MAX_CODE_FAILURES:
         return Exchange.REFUSE
     return Exchange.ISSUE
@@ -102,12 +115,12 @@ def _is_owner(state: CodeState, form: TokenForm) -> bool:
 
 
 async def authorization_code(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
+    db: Database, issuance: Issuance, client: Client, form: TokenForm
 ) -> dict[str, Any]:
     """Exchange a code for tokens, once (OAuth 2.1 §4.1.3).
 
-    A replay by the owner revokes what the code was exchanged for. A failed exchange costs
-    nothing, five of them the code.
+    A replay by the owner revokes what the code was exchanged for, unless it comes at once. A
+    failed exchange costs nothing, five of them the code.
     """
     if form.code is None:
         raise InvalidRequest("code is missing")
@@ -116,17 +129,18 @@ async def authorization_code(
     seconds = 0
     async with db.transaction() as tx:
         state = await store.lock_code(tx, digest)
-        decision = decide_exchange(state, client.client_id, resource, form=form)
+        decision = decide_exchange(state, client.client_id, issuance.resource, form=form)
         if state is not None and decision is Exchange.ISSUE:
             # invalid_target rolls back: the code stays good.
             resources.canonical(form.resources, state.resource)
-            issued = await _issue_first(tx, settings, state, digest, pair)
+            issued = await _issue_first(tx, issuance.settings, state, digest, pair)
             decision = Exchange.REFUSE if issued is None else decision
             seconds = issued or 0
         elif decision is Exchange.MISMATCH:
             await store.count_code_failure(tx, digest)
         elif state is not None and state.grant_id and decision is Exchange.REPLAY:
-            await store.end(tx, state.grant_id, state="compromised")
+            ended = await store.end(tx, state.grant_id, state="compromised")
+            await audit.record(tx, Event.CODE_REPLAYED, grants=ended)
     if state is None or decision is not Exchange.ISSUE:
         raise InvalidGrant(CODE_IS_BAD, detail=decision.value, guessed=state is None)
     return pair.response(seconds, state.scopes)
@@ -135,15 +149,22 @@ async def authorization_code(
 async def _issue_first(
     tx: Transaction, settings: OAuthSettings, state: CodeState, digest: bytes, pair: TokenPair
 ) -> int | None:
-    """Start the grant; ``None`` if client or person was disabled since the code was minted."""
-    if await browsers.lock_enabled_client(tx, state.client_id) is None:
+    """Start the grant.
+
+    ``None`` if the person was disabled, or the client disabled or changed by what it publishes,
+    since the code was minted.
+    """
+    registered = await browsers.lock_enabled_client(tx, state.client_id, to_write=True)
+    if registered is None or registered.document_digest != state.client_document_digest:
         return None
     if not await browsers.lock_enabled_user(tx, state.user_id):
         return None
-    grant_id = await store.use_code(
+    await clients.mark_used(tx, state.client_id)
+    grant_id = state.future_grant_id
+    expires_at = await store.use_code(
         tx, digest, code=state, lifetime=settings.refresh_token_lifetime
     )
-    return await store.issue(
+    seconds = await store.issue(
         tx,
         grant_id,
         access=crypto.digest(pair.access),
@@ -152,6 +173,14 @@ async def _issue_first(
         scopes=state.scopes,
         access_lifetime=settings.access_token_lifetime,
     )
+    await audit.record(
+        tx,
+        Event.GRANT_STARTED,
+        grants=[grant_id],
+        scopes=sorted(state.scopes),
+        expires_at=expires_at.isoformat(),
+    )
+    return seconds
 
 
 class Refresh(StrEnum):
@@ -162,6 +191,7 @@ class Refresh(StrEnum):
     UNKNOWN = "there is no such token"
     REFUSE = "wrong client or resource, expired, revoked, or the grant has ended"
     REUSED = "it was rotated before"
+    RETIRED = "the key that its answer was derived with was retired"
 
 
 def decide_refresh(state: RefreshState | None, client_id: str, resource: str) -> Refresh:
@@ -177,38 +207,46 @@ def decide_refresh(state: RefreshState | None, client_id: str, resource: str) ->
         return Refresh.REFUSE
     if state.expired or not state.grant_active or state.revoked:
         return Refresh.REFUSE
-    if not state.rotated:
+    if state.rotated_at is None:
         return Refresh.ROTATE
-    return Refresh.REUSED if state.salt is None else Refresh.REPLAY
+    return Refresh.REUSED if state.window is None else Refresh.REPLAY
 
 
 async def refresh_token(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
+    db: Database, issuance: Issuance, client: Client, form: TokenForm
 ) -> dict[str, Any]:
     """Rotate a refresh token (OAuth 2.1 §4.3.1).
 
     Reuse of a rotated one compromises the grant, unless it is the client asking again inside the
-    reuse window: then it gets the same answer again.
+    reuse window: then it gets the same answer again, as often as it asks. With a key that was
+    retired meanwhile it gets nothing, and nothing ends.
     """
     if form.refresh_token is None:
         raise InvalidRequest("refresh_token is missing")
     presented = form.refresh_token
-    window = client.refresh_reuse_window
-    window = settings.refresh_reuse_window if window is None else window
     answer: dict[str, Any] | None = None
     async with db.transaction() as tx:
         state = await store.lock_refresh_token(tx, crypto.digest(presented))
-        decision = decide_refresh(state, client.client_id, resource)
+        decision = decide_refresh(state, client.client_id, issuance.resource)
         if state is not None and decision is Refresh.ROTATE:
             # invalid_scope and invalid_target roll back: the token stays good.
             wanted = scopes.narrowed(state.scopes, form.scope)
             resources.canonical(form.resources, state.resource)
-            answer = await _rotate(tx, settings, state, presented, wanted=wanted, window=window)
-        elif state is not None and decision is Refresh.REPLAY and state.salt:
-            answer = await _repeat(tx, state, presented, state.salt, form=form)
-            decision = Refresh.REUSED if answer is None else decision
-        if state is not None and decision is Refresh.REUSED:
-            await store.end(tx, state.grant_id, state="compromised")
+            window = client.refresh_reuse_window
+            window = issuance.settings.refresh_reuse_window if window is None else window
+            answer = await _rotate(tx, issuance, state, presented, wanted=wanted, reusable=window)
+        elif state is not None and state.window and decision is Refresh.REPLAY:
+            key = await issuance.keys.find(tx, state.window.key_id)
+            if key is None:
+                decision = Refresh.RETIRED
+            else:
+                pair = TokenPair.derive(presented, salt=state.window.salt, key=key)
+                answer = await _repeat(tx, state, pair, form=form)
+                decision = Refresh.REUSED if answer is None else decision
+        if state is not None and state.rotated_at and decision is Refresh.REUSED:
+            ended = await store.end(tx, state.grant_id, state="compromised")
+            rotated_at = state.rotated_at.isoformat()
+            await audit.record(tx, Event.TOKEN_REUSED, grants=ended, rotated_at=rotated_at)
     if answer is None:
         raise InvalidGrant(TOKEN_IS_BAD, detail=decision.value, guessed=state is None)
     return answer
@@ -216,16 +254,19 @@ async def refresh_token(
 
 async def _rotate(
     tx: Transaction,
-    settings: OAuthSettings,
+    issuance: Issuance,
     state: RefreshState,
     presented: str,
     *,
     wanted: frozenset[str],
-    window: timedelta,
+    reusable: timedelta,
 ) -> dict[str, Any]:
-    salt = secrets.token_bytes(16) if window else None
-    pair = TokenPair.derive(presented, salt) if salt else TokenPair.generate()
-    await store.rotate(tx, state.id, salt=salt, reusable_for=window)
+    pair, window = TokenPair.generate(), None
+    if reusable:
+        key_id, key = await issuance.keys.choose(tx)
+        window = Window(salt=secrets.token_bytes(16), key_id=key_id)
+        pair = TokenPair.derive(presented, salt=window.salt, key=key)
+    await store.rotate(tx, state.id, window=window, reusable_for=reusable)
     seconds = await store.issue(
         tx,
         state.grant_id,
@@ -233,35 +274,36 @@ async def _rotate(
         refresh=crypto.digest(pair.refresh),
         parent_id=state.id,
         scopes=wanted,
-        access_lifetime=settings.access_token_lifetime,
+        access_lifetime=issuance.settings.access_token_lifetime,
     )
+    await audit.record(tx, Event.TOKEN_REFRESHED, grants=[state.grant_id])
     return pair.response(seconds, wanted)
 
 
 async def _repeat(
-    tx: Transaction, state: RefreshState, presented: str, salt: bytes, *, form: TokenForm
+    tx: Transaction, state: RefreshState, pair: TokenPair, *, form: TokenForm
 ) -> dict[str, Any] | None:
-    """Return the last answer again; ``None`` if this request is not the one it was for."""
+    """Return the last answer again; ``None`` if this request is not the one it was for.
+
+    The access token may have ended meanwhile, by time or by its own revocation. The refresh token
+    that goes with it has not, so its client goes on with that.
+    """
     wanted = scopes.narrowed(state.scopes, form.scope)
     resources.canonical(form.resources, state.resource)
-    pair = TokenPair.derive(presented, salt)
-    seconds = await store.live_access_token(tx, crypto.digest(pair.access), scopes=wanted)
-    return None if seconds is None else pair.response(seconds, wanted)
+    seconds = await store.seconds_left(tx, crypto.digest(pair.access), scopes=wanted)
+    if seconds is None:
+        return None
+    await audit.record(tx, Event.TOKEN_REPEATED, grants=[state.grant_id])
+    return pair.response(seconds, wanted)
 
 
 class Grant(Protocol):
     """How one grant type is answered."""
 
     def __call__(
-        self,
-        db: Database,
-        settings: OAuthSettings,
-        client: Client,
-        form: TokenForm,
-        *,
-        resource: str,
+        self, db: Database, issuance: Issuance, client: Client, form: TokenForm
     ) -> Awaitable[dict[str, Any]]:
-        """Answer a request for tokens of ``resource``. Raises an ``OAuthError``."""
+        """Answer a request for tokens. Raises an ``OAuthError``."""
 
 
 GRANT_TYPES: dict[str, Grant] = {
@@ -271,11 +313,11 @@ GRANT_TYPES: dict[str, Grant] = {
 
 
 async def token(
-    db: Database, settings: OAuthSettings, client: Client, form: TokenForm, *, resource: str
+    db: Database, issuance: Issuance, client: Client, form: TokenForm
 ) -> dict[str, Any]:
     """Answer a token request of an authenticated client. Raises an ``OAuthError``."""
     try:
         grant = GRANT_TYPES[form.grant_type]
     except KeyError:
         raise UnsupportedGrantType("the grant type is not supported") from None
-    return await grant(db, settings, client, form, resource=resource)
+    return await grant(db, issuance, client, form)

@@ -11,7 +11,8 @@ from tables import unchanged
 
 OTHER = "other-client"
 LOCK = "SELECT 1 FROM mcp_sessions FOR UPDATE"
-CLOSE = "UPDATE oauth_refresh_tokens SET reusable_until = clock_timestamp()"
+CLOSE = """UPDATE oauth_refresh_tokens SET reusable_until = clock_timestamp()
+    WHERE reusable_until IS NOT NULL"""
 
 
 def settings(window="30s", **client):
@@ -19,10 +20,12 @@ def settings(window="30s", **client):
         "oauth": {
             "refresh_reuse_window": window,
             "scopes": {"extra": "Something more"},
-            "clients": [
-                {"id": PUBLIC_CLIENT, "redirect_uris": [CALLBACK], **client},
-                {"id": OTHER, "redirect_uris": [CALLBACK]},
-            ],
+            "clients": {
+                "configured": [
+                    {"id": PUBLIC_CLIENT, "redirect_uris": [CALLBACK], **client},
+                    {"id": OTHER, "redirect_uris": [CALLBACK]},
+                ]
+            },
         }
     }
 
@@ -49,6 +52,7 @@ async def check_compromised(dsn, flow, *tokens):
         assert error(await flow.refresh(answer["refresh_token"])) == (400, "invalid_grant")
 
 
+@pytest.mark.proves("CC-02")
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -57,7 +61,7 @@ async def check_compromised(dsn, flow, *tokens):
         settings("1s", refresh_reuse_window="30s"),
     ],
 )
-async def test_inside_the_window_the_same_answer_is_given_again(dsn, chosen):  # CC-02
+async def test_inside_the_window_the_same_answer_is_given_again(dsn, chosen):
     async with serving(dsn, chosen) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -72,8 +76,9 @@ async def test_inside_the_window_the_same_answer_is_given_again(dsn, chosen):  #
         assert (await flow.refresh(answer.json()["refresh_token"])).status_code == 200
 
 
+@pytest.mark.proves("RF-04")
 @pytest.mark.parametrize("chosen", [settings("0s"), settings("30s", refresh_reuse_window="0s")])
-async def test_without_a_window_every_reuse_ends_the_grant(dsn, chosen):  # RF-04
+async def test_without_a_window_every_reuse_ends_the_grant(dsn, chosen):
     async with serving(dsn, chosen) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -82,7 +87,8 @@ async def test_without_a_window_every_reuse_ends_the_grant(dsn, chosen):  # RF-0
         await check_compromised(dsn, flow, first, second)
 
 
-async def test_after_the_window_reuse_ends_the_grant(dsn):  # CC-03
+@pytest.mark.proves("CC-03")
+async def test_after_the_window_reuse_ends_the_grant(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -92,7 +98,8 @@ async def test_after_the_window_reuse_ends_the_grant(dsn):  # CC-03
         await check_compromised(dsn, flow, first, second)
 
 
-async def test_a_used_successor_closes_the_window(dsn):  # CC-03: a grandparent
+@pytest.mark.proves("CC-03")
+async def test_a_used_successor_closes_the_window(dsn):  # A grandparent
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -106,7 +113,8 @@ async def test_a_used_successor_closes_the_window(dsn):  # CC-03: a grandparent
         await check_compromised(dsn, flow, first, second, third.json())
 
 
-async def test_two_holders_of_one_token_are_noticed_at_the_next_use(dsn):  # 1.11
+@pytest.mark.proves("CC-03")
+async def test_two_holders_of_one_token_are_noticed_at_the_next_use(dsn):
     async with serving(dsn, settings()) as server:
         owner = thief = Flow(server)
         stolen = (await owner.tokens())["refresh_token"]
@@ -119,7 +127,41 @@ async def test_two_holders_of_one_token_are_noticed_at_the_next_use(dsn):  # 1.1
         await check_compromised(dsn, owner, owners.json(), third)
 
 
-async def test_another_client_gets_nothing_inside_the_window(dsn):  # RF-01
+@pytest.mark.proves("CC-02")
+async def test_a_client_may_repeat_as_often_as_it_likes(dsn):
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = await flow.refresh(first["refresh_token"])
+        for _ in range(100):
+            assert pair(await flow.refresh(first["refresh_token"])) == pair(answer)
+        assert postgres.query(dsn, "SELECT count(*) FROM oauth_refresh_tokens") == [(2,)]
+
+
+@pytest.mark.proves("RV-05", "CC-02")
+@pytest.mark.parametrize("gone", ["revoked", "expired"])
+async def test_the_answer_is_given_again_though_its_access_token_is_dead(dsn, gone):
+    # Whoever revokes only an access token is no thief, and needs the refresh token all the more.
+    async with serving(dsn, settings()) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = await flow.refresh(first["refresh_token"])
+        if gone == "revoked":
+            await flow.post("/revoke", token=answer.json()["access_token"])
+        else:
+            expire = "UPDATE oauth_access_tokens SET expires_at = clock_timestamp()"
+            postgres.query(dsn, expire)
+        again = await flow.refresh(first["refresh_token"])
+        assert pair(again) == pair(answer)
+        assert again.json()["expires_in"] == 0
+        assert (await flow.call_mcp(again.json()["access_token"])).status_code == 401
+        third = (await flow.refresh(again.json()["refresh_token"])).json()
+        assert (await flow.call_mcp(third["access_token"])).status_code == 200
+        assert grant_states(dsn) == ["active"]
+
+
+@pytest.mark.proves("RF-01")
+async def test_another_client_gets_nothing_inside_the_window(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -130,7 +172,8 @@ async def test_another_client_gets_nothing_inside_the_window(dsn):  # RF-01
         assert pair(await flow.refresh(first["refresh_token"])) == pair(answer)
 
 
-async def test_another_scope_inside_the_window_is_reuse(dsn):  # 1.11
+@pytest.mark.proves("RF-04")
+async def test_another_scope_inside_the_window_is_reuse(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens(scope="extra mcp.tools.call")
@@ -142,7 +185,8 @@ async def test_another_scope_inside_the_window_is_reuse(dsn):  # 1.11
         await check_compromised(dsn, flow, first, second)
 
 
-async def test_more_than_was_granted_is_refused_inside_the_window_too(dsn):  # RF-06, RF-07
+@pytest.mark.proves("RF-06", "RF-07")
+async def test_more_than_was_granted_is_refused_inside_the_window_too(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -155,7 +199,8 @@ async def test_more_than_was_granted_is_refused_inside_the_window_too(dsn):  # R
         assert pair(await flow.refresh(first["refresh_token"])) == pair(answer)
 
 
-async def test_a_revoked_grant_gives_nothing_inside_the_window(dsn):  # RF-09
+@pytest.mark.proves("RF-09")
+async def test_a_revoked_grant_gives_nothing_inside_the_window(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -166,7 +211,8 @@ async def test_a_revoked_grant_gives_nothing_inside_the_window(dsn):  # RF-09
         assert grant_states(dsn) == ["revoked"]
 
 
-async def test_eight_refreshes_at_once_give_one_pair_inside_the_window(dsn):  # CC-02
+@pytest.mark.proves("CC-02")
+async def test_eight_refreshes_at_once_give_one_pair_inside_the_window(dsn):
     async with serving(dsn, settings()) as server:
         flow = Flow(server)
         first = (await flow.tokens())["refresh_token"]
@@ -178,7 +224,8 @@ async def test_eight_refreshes_at_once_give_one_pair_inside_the_window(dsn):  # 
         assert (await flow.call_mcp(answers[0].json()["access_token"])).status_code == 200
 
 
-async def test_eight_refreshes_at_once_end_the_grant_without_a_window(dsn):  # CC-01
+@pytest.mark.proves("CC-01")
+async def test_eight_refreshes_at_once_end_the_grant_without_a_window(dsn):
     async with serving(dsn, settings("0s")) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -191,7 +238,8 @@ async def test_eight_refreshes_at_once_end_the_grant_without_a_window(dsn):  # C
         await check_compromised(dsn, flow, first, winner.json())
 
 
-async def test_an_answer_that_was_lost_with_the_database_is_given_again(dsn):  # 1.11, 1.17
+@pytest.mark.proves("CC-02", "TR-14")
+async def test_an_answer_that_was_lost_with_the_database_is_given_again(dsn):
     async with proxy(dsn) as network, serving(network.dsn, settings()) as server:
         flow = Flow(server)
         first = (await flow.tokens())["refresh_token"]
@@ -203,8 +251,21 @@ async def test_an_answer_that_was_lost_with_the_database_is_given_again(dsn):  #
         assert (await flow.call_mcp(answer.json()["access_token"])).status_code == 200
 
 
+@pytest.mark.proves("RF-04", "TR-14")
+async def test_without_a_window_an_answer_that_was_lost_costs_the_grant(dsn):
+    # The price of strictness, which docs/adr/0014 tells of.
+    async with proxy(dsn) as network, serving(network.dsn, settings("0s")) as server:
+        flow = Flow(server)
+        first = (await flow.tokens())["refresh_token"]
+        network.cut_after = b"COMMIT\0"
+        assert error(await flow.refresh(first)) == (503, "temporarily_unavailable")
+        assert error(await flow.refresh(first)) == (400, "invalid_grant")
+        assert grant_states(dsn) == ["compromised"]
+
+
+@pytest.mark.proves("CC-08")
 @pytest.mark.parametrize("window", ["0s", "30s"])
-async def test_a_refresh_that_was_not_written_rotates_nothing(dsn, window):  # CC-08
+async def test_a_refresh_that_was_not_written_rotates_nothing(dsn, window):
     async with proxy(dsn) as network, serving(network.dsn, settings(window)) as server:
         flow = Flow(server)
         first = (await flow.tokens())["refresh_token"]

@@ -1,5 +1,6 @@
 """What may happen to number N. All have the same shape, so that any two can be let race."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -7,45 +8,77 @@ from store import lab
 
 from mcpserve import crypto
 from mcpserve.db import Database
-from mcpserve.oauth import authorize, clients, grants, revocation, users
+from mcpserve.errors import UsageError
+from mcpserve.oauth import authorize, clients, grants, keys, revocation, users
 from mcpserve.oauth.authorize import AuthorizationRequest
 from mcpserve.oauth.forms import Parameters
+from mcpserve.oauth.keys import KeyRing
 from mcpserve.oauth.store import bearer, browsers, cleanup
 from mcpserve.oauth.users import LoginLimits
 from mcpserve.ratelimit import Limit
-from mcpserve.settings import ClientSettings, LoginSettings
+from mcpserve.settings import ClientSettings, LoginSettings, RegistrationSettings
 
 
 async def refresh(db: Database, number: int = 0) -> Any:
     """Rotate the refresh token; its reuse compromises the grant."""
     return await grants.refresh_token(
         db,
-        lab.settings(),
+        lab.issuance(),
         lab.client(number),
         lab.refresh_form(f"rt-{number}"),
-        resource=lab.RESOURCE,
     )
 
 
-async def refresh_in_window(db: Database, number: int = 0) -> Any:
-    """Rotate the refresh token; its reuse gets the same answer."""
+async def refresh_in_window(db: Database, number: int = 0, *, token: str = "") -> Any:
+    """Rotate the refresh token, or a later one; its reuse gets the same answer."""
     return await grants.refresh_token(
         db,
-        lab.settings(window=60),
+        lab.issuance(window=60),
         lab.client(number),
-        lab.refresh_form(f"rt-{number}"),
-        resource=lab.RESOURCE,
+        lab.refresh_form(token or f"rt-{number}"),
     )
+
+
+async def close_windows(db: Database, number: int = 0) -> None:
+    """Let every reuse window be over and cleaned up."""
+    await db.execute(
+        """UPDATE oauth_refresh_tokens SET reusable_until = clock_timestamp()
+           WHERE reusable_until IS NOT NULL"""
+    )
+    await cleanup.purge(db)
+
+
+async def add_key(db: Database, number: int = 0) -> Any:
+    """Make a key, which is used from now on."""
+    return await keys.add(db)
+
+
+async def replace_key(db: Database, number: int = 0) -> Any:
+    """Make a key and retire all before it, as far as nobody needs them."""
+    await keys.add(db)
+    return await retire_keys(db)
+
+
+async def retire_keys(db: Database, number: int = 0, *, force: bool = False) -> Any:
+    """Retire what is not used any more; ``None`` for what is still needed."""
+    for key in (await keys.find_all(db, KeyRing({})))[1:]:
+        if key.state != "retired":
+            with suppress(UsageError):
+                await keys.retire(db, KeyRing({}), key.key_id, force=force)
+
+
+async def start(db: Database, number: int = 0) -> Any:
+    """Do what a server does with its keys when it starts."""
+    return await keys.prepare(db, KeyRing({}))
 
 
 async def exchange(db: Database, number: int = 0) -> Any:
     """Exchange the unused code."""
     return await grants.authorization_code(
         db,
-        lab.settings(),
+        lab.issuance(),
         lab.client(number),
         lab.code_form(f"code-{number}"),
-        resource=lab.RESOURCE,
     )
 
 
@@ -53,10 +86,9 @@ async def replay(db: Database, number: int = 0) -> Any:
     """Exchange the code of the grant once more."""
     return await grants.authorization_code(
         db,
-        lab.settings(),
+        lab.issuance(),
         lab.client(number),
         lab.code_form(f"used-{number}"),
-        resource=lab.RESOURCE,
     )
 
 
@@ -189,6 +221,24 @@ async def seed(db: Database, number: int = 0) -> Any:
 async def purge(db: Database, number: int = 0) -> Any:
     """Clean up."""
     return await cleanup.purge(db)
+
+
+async def delete_clients(db: Database, number: int = 0) -> Any:
+    """Delete the clients that nobody uses."""
+    async with db.transaction() as tx:
+        return await cleanup.delete_clients(tx, RegistrationSettings())
+
+
+async def leave_client(db: Database, number: int = 0) -> None:
+    """Let the client be one that registered itself long ago, and of which nothing is left."""
+    for table in ("oauth_authorization_codes", "mcp_sessions", "authorization_requests"):
+        await db.execute(f"DELETE FROM {table} WHERE client_id = %(id)s", id=f"client-{number}")
+    await db.execute(
+        """UPDATE oauth_clients
+           SET origin = 'registration', created_at = clock_timestamp() - interval '25 hours'
+           WHERE client_id = %(id)s""",
+        id=f"client-{number}",
+    )
 
 
 async def make_old(db: Database, number: int = 0) -> None:

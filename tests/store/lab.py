@@ -16,6 +16,8 @@ from mcpserve.db import Database
 from mcpserve.errors import OAuthError, PageError
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.forms import Parameters, TokenForm
+from mcpserve.oauth.grants import Issuance
+from mcpserve.oauth.keys import KeyRing
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import bearer
 from mcpserve.oauth.store.clients import Client
@@ -27,9 +29,11 @@ SERVER = Server("https://mcp.example", RESOURCE, Scopes.of({}, ()))
 VERIFIER = "v" * 43
 OLD_PASSWORD = "the old password"
 OLD_HASH = bcrypt.hashpw(OLD_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+KEY = b"k" * 32
 PATIENT = LimitSettings(failures=1000, window=timedelta(minutes=1))
 
 POPULATE = """
+INSERT INTO server_keys (key_id, secret) VALUES ('{key_id}', '{key}') ON CONFLICT DO NOTHING;
 CREATE OR REPLACE FUNCTION pg_temp.d(kind text, number int) RETURNS bytea LANGUAGE sql IMMUTABLE
     AS $$ SELECT sha256(convert_to(kind || '-' || number, 'UTF8')) $$;
 CREATE TEMP TABLE made ON COMMIT DROP AS
@@ -37,8 +41,8 @@ CREATE TEMP TABLE made ON COMMIT DROP AS
            gen_random_uuid() AS grant_id, gen_random_uuid() AS browser_id,
            clock_timestamp() AS auth_time, clock_timestamp() + interval '1 hour' AS expires_at
     FROM generate_series({first}, {last}) i;
-INSERT INTO oauth_clients (client_id, client_name, redirect_uris, origin)
-    SELECT client_id, client_id, ARRAY['{callback}'], 'cli' FROM made;
+INSERT INTO oauth_clients (client_id, client_name, redirect_uris, auth_methods, origin)
+    SELECT client_id, client_id, ARRAY['{callback}'], ARRAY['none'], 'cli' FROM made;
 INSERT INTO users (id, name, password_hash)
     SELECT user_id, 'user-' || i, '{password_hash}' FROM made;
 INSERT INTO mcp_sessions (id, client_id, user_id, scopes, resource, auth_time, expires_at)
@@ -48,7 +52,8 @@ INSERT INTO mcp_sessions (id, client_id, user_id, scopes, resource, auth_time, e
 INSERT INTO oauth_authorization_codes (digest, client_id, user_id, redirect_uri, scopes, resource,
         code_challenge, auth_time, expires_at, used_at, session_id)
     SELECT pg_temp.d('used', i), client_id, user_id, '{callback}', ARRAY['mcp.tools.call'],
-           '{resource}', '{challenge}', auth_time, expires_at, auth_time, grant_id
+           '{resource}', '{challenge}', auth_time, expires_at, auth_time - interval '1 minute',
+           grant_id
     FROM made
     UNION ALL
     SELECT pg_temp.d('code', i), client_id, user_id, '{callback}', ARRAY['mcp.tools.call'],
@@ -87,6 +92,10 @@ UNION ALL
 SELECT 'browser session of the disabled ' || u.name
     FROM browser_sessions b JOIN users u ON u.id = b.user_id WHERE u.disabled_at IS NOT NULL
 UNION ALL
+SELECT 'salt of a token whose successor was used'
+    FROM oauth_refresh_tokens t JOIN oauth_refresh_tokens child ON child.parent_id = t.id
+    WHERE t.salt IS NOT NULL AND (child.rotated_at IS NOT NULL OR child.revoked_at IS NOT NULL)
+UNION ALL
 SELECT 'grant without a refresh token'
     FROM mcp_sessions s
     WHERE NOT EXISTS (SELECT FROM oauth_refresh_tokens t WHERE t.session_id = s.id)
@@ -118,6 +127,8 @@ async def opened(dsn: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
 async def populate(db: Database, numbers: range = range(1)) -> None:
     """Make people and clients with a grant each, and with what leads to another one."""
     statements = POPULATE.format(
+        key_id=crypto.key_id(KEY),
+        key=f"\\x{KEY.hex()}",
         first=numbers[0],
         last=numbers[-1],
         callback=CALLBACK,
@@ -162,12 +173,17 @@ async def outcome(call: Awaitable[Any]) -> Any:
 def client(number: int = 0) -> Client:
     """Return a public client as :func:`populate` made it."""
     name = f"client-{number}"
-    return Client(name, name, None, (CALLBACK,), None, "cli")
+    return Client(name, name, (CALLBACK,), ("none",), "cli")
 
 
 def settings(*, window: float = 0) -> OAuthSettings:
     """Return settings with a refresh reuse window in seconds."""
     return OAuthSettings(refresh_reuse_window=timedelta(seconds=window))
+
+
+def issuance(*, window: float = 0, keys: KeyRing | None = None) -> Issuance:
+    """Return what tokens of this lab depend on; by default the keys are in the database."""
+    return Issuance(settings(window=window), RESOURCE, KeyRing({}) if keys is None else keys)
 
 
 def form(grant_type: str, **fields: str) -> TokenForm:

@@ -4,8 +4,10 @@ Each function does what the real one of the same name does, wrongly in one way. 
 test_naive_is_red.py uses it.
 """
 
+import secrets
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from store import lab
@@ -13,10 +15,13 @@ from store import lab
 from mcpserve import crypto
 from mcpserve.db import Database
 from mcpserve.errors import InvalidGrant
+from mcpserve.oauth import grants
 from mcpserve.oauth.grants import Refresh, TokenPair, decide_refresh
+from mcpserve.oauth.keys import KeyRing
 from mcpserve.oauth.store import browsers, clients, users
 from mcpserve.oauth.store import grants as store
-from mcpserve.oauth.store.grants import RefreshState
+from mcpserve.oauth.store import keys as key_store
+from mcpserve.oauth.store.grants import RefreshState, Window
 
 Pause = Callable[[], Awaitable[Any]]
 
@@ -82,7 +87,7 @@ async def refresh_with_joined_lock(db: Database, number: int = 0) -> Any:
     async with db.transaction() as tx:
         row = await tx.one(
             """SELECT t.id, s.id AS grant_id, s.state, s.client_id, s.scopes, s.resource,
-                      t.rotated_at IS NOT NULL AS rotated, t.revoked_at IS NOT NULL AS revoked
+                      t.rotated_at, t.revoked_at IS NOT NULL AS revoked
                FROM oauth_refresh_tokens t JOIN mcp_sessions s ON s.id = t.session_id
                WHERE t.digest = %(digest)s FOR UPDATE OF s""",
             digest=crypto.digest(f"rt-{number}"),
@@ -97,8 +102,8 @@ async def refresh_with_joined_lock(db: Database, number: int = 0) -> Any:
                 resource=row.resource,
                 expired=False,
                 revoked=row.revoked,
-                rotated=row.rotated,
-                salt=None,
+                rotated_at=row.rotated_at,
+                window=None,
             ),
             f"client-{number}",
             lab.RESOURCE,
@@ -129,11 +134,115 @@ async def refresh_raising_inside(db: Database, number: int = 0) -> Any:
         if state is None or decision is not Refresh.ROTATE:
             raise InvalidGrant("used")
         await store.rotate(
-            tx, state.id, salt=None, reusable_for=lab.settings().refresh_reuse_window
+            tx, state.id, window=None, reusable_for=lab.settings().refresh_reuse_window
         )
         return await _issue(
             tx, lab.settings(), state.grant_id, TokenPair.generate(), parent_id=state.id
         )
+
+
+async def refresh_decided_before_lock(
+    db: Database, number: int = 0, *, pause: Pause = no_pause
+) -> Any:
+    """What to do is decided by a look at the token, and done once the grant is locked."""
+    async with db.transaction() as tx:
+        state = await store.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
+    await pause()
+    async with db.transaction() as tx:
+        await store.lock(tx, state.grant_id)
+        return await _answer(tx, state, f"rt-{number}")
+
+
+async def refresh_by_own_clock(
+    db: Database, number: int = 0, *, clock: Callable[[], datetime]
+) -> Any:
+    """The end of the window is judged by this machine's clock."""
+    digest = crypto.digest(f"rt-{number}")
+    async with db.transaction() as tx:
+        state = await store.lock_refresh_token(tx, digest)
+        token = await tx.one(
+            "SELECT * FROM oauth_refresh_tokens WHERE digest = %(digest)s", digest=digest
+        )
+        is_open = token.reusable_until is not None and token.reusable_until > clock()
+        window = Window(token.salt, token.key_id) if is_open else None
+        return await _answer(tx, replace(state, window=window), f"rt-{number}")
+
+
+async def refresh_keeping_salts(db: Database, number: int = 0, *, token: str = "") -> Any:
+    """The window of the parent stays open until its time is over."""
+    digest = crypto.digest(token or f"rt-{number}")
+    async with db.transaction() as tx:
+        before = await tx.row(
+            """SELECT parent.* FROM oauth_refresh_tokens parent
+               JOIN oauth_refresh_tokens t ON t.parent_id = parent.id
+               WHERE t.digest = %(digest)s""",
+            digest=digest,
+        )
+        state = await store.lock_refresh_token(tx, digest)
+        answer = await _answer(tx, state, token or f"rt-{number}")
+        await tx.execute(
+            """UPDATE oauth_refresh_tokens
+               SET salt = %(salt)s, key_id = %(key_id)s, reusable_until = %(until)s
+               WHERE id = %(id)s""",
+            id=before and before.id,
+            salt=before and before.salt,
+            key_id=before and before.key_id,
+            until=before and before.reusable_until,
+        )
+        return answer
+
+
+@dataclass(frozen=True)
+class RememberedKey(KeyRing):
+    """A ring that knows from before which key to use."""
+
+    chosen: tuple[str, bytes]
+
+    async def choose(self, tx: Any) -> tuple[str, bytes]:
+        return self.chosen
+
+
+async def refresh_with_remembered_key(db: Database, number: int = 0) -> Any:
+    """The key is chosen outside of the transaction that uses it."""
+    async with db.transaction() as tx:
+        chosen = await KeyRing({}).choose(tx)
+    return await grants.refresh_token(
+        db,
+        lab.issuance(window=60, keys=RememberedKey({}, chosen)),
+        lab.client(number),
+        lab.refresh_form(f"rt-{number}"),
+    )
+
+
+async def start_without_lock(db: Database, number: int = 0, *, pause: Pause = no_pause) -> Any:
+    """Look whether there is a key, and make one."""
+    found = await key_store.find_all(db)
+    await pause()
+    if not found:
+        secret = secrets.token_bytes(32)
+        async with db.transaction() as tx:
+            await key_store.add(tx, crypto.key_id(secret), secret=secret)
+
+
+async def _answer(tx: Any, state: RefreshState, presented: str) -> Any:
+    """Do what the real code does once it knows the state of the token."""
+    window = lab.settings(window=60).refresh_reuse_window
+    match decide_refresh(state, state.client_id, lab.RESOURCE):
+        case Refresh.ROTATE:
+            return await grants._rotate(
+                tx,
+                lab.issuance(window=60),
+                state,
+                presented,
+                wanted=state.scopes,
+                reusable=window,
+            )
+        case Refresh.REPLAY:
+            key = await KeyRing({}).find(tx, state.window.key_id)
+            pair = TokenPair.derive(presented, salt=state.window.salt, key=key)
+            return await grants._repeat(tx, state, pair, form=lab.refresh_form(presented))
+        case Refresh.REUSED:
+            await store.end(tx, state.grant_id, state="compromised")
 
 
 async def revoke_without_lock(db: Database, number: int = 0) -> Any:
@@ -182,6 +291,44 @@ async def disable_client_out_of_turn(db: Database, number: int = 0) -> Any:
     """Disable a client that somebody has read and is about to write."""
     async with db.transaction() as tx:
         await clients.set_disabled(tx, f"client-{number}", disabled=True)
+
+
+DISUSED = f"""
+    origin = 'registration' AND last_used_at IS NULL
+    AND created_at < clock_timestamp() - interval '24 hours' AND {clients.NOTHING_IS_LEFT}"""
+GATE = 4711
+
+
+async def delete_clients_without_lock(db: Database, number: int = 0) -> Any:
+    """Look, then delete: with the client goes what began in between."""
+    async with db.transaction() as tx:
+        found = await tx.rows(f"SELECT client_id FROM oauth_clients c WHERE {DISUSED}")
+        await tx.execute(
+            "DELETE FROM oauth_clients WHERE client_id = ANY(%(ids)s)",
+            ids=[row.client_id for row in found],
+        )
+
+
+async def delete_clients_in_one_statement(db: Database, number: int = 0) -> Any:
+    """Look and lock at once: what began after the statement did is not seen.
+
+    It waits at the gate where it may be slow.
+    """
+    async with db.transaction() as tx:
+        await tx.execute(
+            f"""DELETE FROM oauth_clients WHERE ctid = ANY(ARRAY(
+                    SELECT ctid FROM oauth_clients c
+                    WHERE (SELECT pg_advisory_xact_lock({GATE})::text) = '' AND {DISUSED}
+                    FOR UPDATE SKIP LOCKED))"""
+        )
+
+
+lock_enabled_client = browsers.lock_enabled_client
+
+
+async def share_enabled_client(tx: Any, client_id: str, *, to_write: bool = False) -> Any:
+    """Share the lock first, and want more of it then."""
+    return await lock_enabled_client(tx, client_id)
 
 
 async def _issue(tx: Any, settings: Any, grant_id: str, pair: TokenPair, *, parent_id: Any) -> Any:

@@ -10,15 +10,20 @@ import pytest
 from store import acts, lab
 from store.checks import (
     NUMBERS,
+    a_late_repeat_compromises,
     deadlocks,
+    every_answer_can_be_repeated,
     every_order_ends_well,
     fifty_uses_compromise,
+    fifty_uses_get_one_pair,
     nobody_logs_in_with_the_old_password,
+    nothing_old_can_be_derived,
     one_exchange_wins,
+    one_key_is_made,
     two_uses_compromise,
     whoever_is_disabled_stays_disabled,
 )
-from store.interleave import at_once, every_order, nothing, rounds
+from store.interleave import every_order, nothing, rounds
 
 from mcpserve.errors import InvalidGrant
 from mcpserve.oauth import grants
@@ -26,7 +31,7 @@ from mcpserve.oauth import grants
 DUE = {None, "active"}
 """Deleted, or left to the next run because it was locked."""
 # Two actions, how the grant is made ready for them, and how it may be afterwards.
-MAIN_RACES = {  # CC-04
+MAIN_RACES = {
     "refresh and revoke": (acts.refresh, acts.revoke, nothing, {"revoked"}),
     "refresh and code replay": (acts.refresh, acts.replay, nothing, {"compromised"}),
     "refresh and client disabled": (acts.refresh, acts.disable_client, nothing, {"revoked"}),
@@ -39,6 +44,14 @@ MAIN_RACES = {  # CC-04
 RACES = MAIN_RACES | {
     "refresh and refresh": (acts.refresh, acts.refresh, nothing, {"compromised"}),
     "refresh in a window and revoke": (acts.refresh_in_window, acts.revoke, nothing, {"revoked"}),
+    "refresh in a window and cleanup": (acts.refresh_in_window, acts.purge, nothing, {"active"}),
+    "refresh in a window and key replaced": (
+        acts.refresh_in_window,
+        acts.replace_key,
+        acts.close_windows,
+        {"active"},
+    ),
+    "keys retired and key replaced": (acts.retire_keys, acts.replace_key, acts.add_key, {"active"}),
     "refresh and access token revoked": (acts.refresh, acts.revoke_access, nothing, {"active"}),
     "refresh and everything revoked": (acts.refresh, acts.revoke_everything, nothing, {"revoked"}),
     "refresh and cleanup": (acts.refresh, acts.purge, nothing, {"active"}),
@@ -69,18 +82,18 @@ RACES = MAIN_RACES | {
 }
 
 
+@pytest.mark.proves("CC-04", "CC-07", "CL-03")
 @pytest.mark.parametrize("race", RACES)
 async def test_every_order_of_steps_ends_well(dsn, race):
-    # CC-04, CC-07
     async with lab.opened(dsn) as db:
         await every_order_ends_well(db, RACES[race], swapped=False)
         await every_order_ends_well(db, RACES[race], swapped=True)
     assert deadlocks(dsn) == 0
 
 
+@pytest.mark.proves("CC-04", "CL-03")
 @pytest.mark.parametrize("race", MAIN_RACES)
 async def test_a_hundred_rounds_end_well(dsn, race):
-    # CC-04
     first, second, prepare, states = MAIN_RACES[race]
     numbers = range(100)
     async with lab.opened(dsn) as db:
@@ -91,13 +104,14 @@ async def test_a_hundred_rounds_end_well(dsn, race):
     assert deadlocks(dsn) == 0
 
 
+@pytest.mark.proves("RF-04")
 async def test_the_second_use_compromises_the_grant_whenever_it_begins(dsn):
     async with lab.opened(dsn) as db:
         await two_uses_compromise(db, acts.refresh)
 
 
+@pytest.mark.proves("CC-01")
 async def test_fifty_uses_of_one_refresh_token_compromise_the_grant(dsn):
-    # CC-01
     async with lab.opened(dsn, pool_size=40) as db:
         await lab.populate(db)
         won = await fifty_uses_compromise(db, acts.refresh)
@@ -105,55 +119,55 @@ async def test_fifty_uses_of_one_refresh_token_compromise_the_grant(dsn):
         with pytest.raises(InvalidGrant):
             await grants.refresh_token(
                 db,
-                lab.settings(),
+                lab.issuance(),
                 lab.client(),
                 lab.refresh_form(won["refresh_token"]),
-                resource=lab.RESOURCE,
             )
     assert deadlocks(dsn) == 0
 
 
+@pytest.mark.proves("CC-02")
 async def test_fifty_uses_inside_the_window_get_one_and_the_same_pair(dsn):
-    # CC-02
     async with lab.opened(dsn, pool_size=40) as db:
         await lab.populate(db)
-        results = await at_once(50, lambda: acts.refresh_in_window(db))
-        assert len({(result["access_token"], result["refresh_token"]) for result in results}) == 1
-        assert await lab.works(db, results[0]["access_token"])
-        assert await lab.state(db) == "active"
-        rows = await db.one(
-            """SELECT (SELECT count(*) FROM oauth_refresh_tokens) AS refresh,
-                      (SELECT count(*) FROM oauth_access_tokens) AS access"""
-        )
-        assert (rows.refresh, rows.access) == (2, 2)
+        await fifty_uses_get_one_pair(db, acts.refresh_in_window)
     assert deadlocks(dsn) == 0
 
 
+@pytest.mark.proves("CC-03")
 async def test_the_same_pair_is_refused_once_the_window_is_over(dsn):
-    # CC-03
     async with lab.opened(dsn) as db:
         await lab.populate(db)
-        await acts.refresh_in_window(db)
-        await db.execute(
-            "UPDATE oauth_refresh_tokens SET reusable_until = clock_timestamp() - interval '1 s'"
-            " WHERE rotated_at IS NOT NULL"
-        )
-        with pytest.raises(InvalidGrant):
-            await acts.refresh_in_window(db)
-        assert await lab.state(db) == "compromised"
+        await a_late_repeat_compromises(db, acts.refresh_in_window)
 
 
+@pytest.mark.proves("CC-03")
+async def test_a_successor_that_is_used_closes_the_window_of_its_parent(dsn):
+    async with lab.opened(dsn) as db:
+        await lab.populate(db)
+        await nothing_old_can_be_derived(db, acts.refresh_in_window)
+
+
+@pytest.mark.proves("CC-02")
+async def test_a_key_that_is_replaced_meanwhile_takes_no_answer_away(dsn):
+    async with lab.opened(dsn) as db:
+        for swapped in (False, True):
+            await every_answer_can_be_repeated(
+                db, acts.refresh_in_window, acts.replace_key, swapped=swapped
+            )
+    assert deadlocks(dsn) == 0
+
+
+@pytest.mark.proves("CC-03")
 async def test_a_grandparent_is_refused_inside_the_window(dsn):
-    # CC-03
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         second = (await acts.refresh_in_window(db))["refresh_token"]
         await grants.refresh_token(
             db,
-            lab.settings(window=60),
+            lab.issuance(window=60),
             lab.client(),
             lab.refresh_form(second),
-            resource=lab.RESOURCE,
         )
         with pytest.raises(InvalidGrant):
             await acts.refresh_in_window(db)
@@ -161,8 +175,15 @@ async def test_a_grandparent_is_refused_inside_the_window(dsn):
         assert await lab.broken(db) == []
 
 
+@pytest.mark.proves("AD-01")
+async def test_processes_that_start_at_once_make_one_key(dsn):
+    async with lab.opened(dsn, pool_size=20) as db:
+        await one_key_is_made(db, acts.start)
+
+
+@pytest.mark.proves("CC-02", "CC-06")
 async def test_fifty_uses_of_parent_and_child_at_once_leave_a_path(dsn):
-    # CC-02, CC-06: whoever is first decides, but there is never a second successor.
+    # Whoever is first decides, but there is never a second successor.
     async with lab.opened(dsn, pool_size=20) as db:
         await lab.populate(db)
         child = (await acts.refresh_in_window(db))["refresh_token"]
@@ -171,10 +192,9 @@ async def test_fifty_uses_of_parent_and_child_at_once_leave_a_path(dsn):
             return await lab.outcome(
                 grants.refresh_token(
                     db,
-                    lab.settings(window=60),
+                    lab.issuance(window=60),
                     lab.client(),
                     lab.refresh_form(token),
-                    resource=lab.RESOURCE,
                 )
             )
 
@@ -184,17 +204,18 @@ async def test_fifty_uses_of_parent_and_child_at_once_leave_a_path(dsn):
         assert await lab.broken(db) == []
 
 
+@pytest.mark.proves("AC-10")
 @pytest.mark.parametrize("count", [2, 10, 50])
 async def test_simultaneous_exchanges_of_one_code_have_one_winner(dsn, count):
-    # AC-10
     async with lab.opened(dsn, pool_size=40) as db:
         await lab.populate(db)
         await one_exchange_wins(db, acts.exchange, count)
     assert deadlocks(dsn) == 0
 
 
-async def test_exchanges_that_overlap_do_not_compromise_the_grant(dsn):
-    # AC-10. Who looked at the code before it was used is a client that asked twice.
+@pytest.mark.proves("AC-10")
+async def test_an_exchange_that_follows_at_once_does_not_compromise_the_grant(dsn):
+    # In whatever order their steps come, or one after the other: a client that asked twice.
     async with lab.opened(dsn) as db:
         await lab.populate(db, NUMBERS)
         outcomes = await every_order(db, acts.exchange, acts.exchange, numbers=NUMBERS)
@@ -203,9 +224,26 @@ async def test_exchanges_that_overlap_do_not_compromise_the_grant(dsn):
             for both in outcomes
         )
         states = [await lab.state(db, number, code="code") for number in range(len(outcomes))]
-        assert states == ["compromised"] + ["active"] * (len(outcomes) - 1)
+        assert set(states) == {"active"}
+        assert await lab.broken(db) == []
 
 
+@pytest.mark.proves("AC-07", "AC-10")
+@pytest.mark.parametrize(("seconds", "state"), [(9, "active"), (11, "compromised")])
+async def test_ten_seconds_after_its_use_a_code_is_replayed(dsn, seconds, state):
+    async with lab.opened(dsn) as db:
+        await lab.populate(db)
+        await acts.exchange(db)
+        await db.execute(
+            "UPDATE oauth_authorization_codes SET used_at = used_at - %(ago)s * interval '1 s'",
+            ago=seconds,
+        )
+        with pytest.raises(InvalidGrant):
+            await acts.exchange(db)
+        assert await lab.state(db, code="code") == state
+
+
+@pytest.mark.proves("CO-04")
 async def test_of_two_approvals_in_any_order_one_mints_a_code(dsn):
     async with lab.opened(dsn) as db:
         await lab.populate(db, NUMBERS)
@@ -236,14 +274,15 @@ async def test_a_password_that_was_changed_meanwhile_opens_no_session(dsn):
         await nobody_logs_in_with_the_old_password(db, acts.log_in)
 
 
+@pytest.mark.proves("AD-01")
 async def test_a_client_that_is_disabled_while_it_is_seeded_stays_disabled(dsn):
-    # AD-01
     async with lab.opened(dsn) as db:
         await whoever_is_disabled_stays_disabled(db, acts.disable_client)
 
 
+@pytest.mark.proves("CC-07")
 async def test_in_a_storm_of_everything_nobody_waits_for_ever(dsn):
-    # CC-07: no two writers lock in opposite orders, nor three.
+    # No two writers lock in opposite orders, nor three.
     chance = random.Random(7)
     people = range(3)
     actions = [*dict.fromkeys(act for race in RACES.values() for act in race[:2])]

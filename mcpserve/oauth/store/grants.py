@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from mcpserve.db import Queryable, Transaction
 
+USED_TWICE = "10 seconds"
+"""An exchange of a code so soon after the first is of a client that asks twice, not of a thief."""
 BATCH = 1000
 """Grants that end in one statement, whose time is limited."""
 
@@ -19,11 +21,13 @@ class NewCode:
     scopes: frozenset[str]
     resource: str
     code_challenge: str
+    client_document_digest: bytes | None
+    """Of the client's document that it is bound to, if there is one."""
 
 
 @dataclass(frozen=True)
 class CodeState:
-    """An authorization code, locked; its grant too, unless ``used_meanwhile``."""
+    """An authorization code, locked; its grant too, unless it was ``used_just_now``."""
 
     client_id: str
     user_id: str
@@ -31,13 +35,24 @@ class CodeState:
     scopes: frozenset[str]
     resource: str
     code_challenge: str
+    client_document_digest: bytes | None
     auth_time: datetime
     failures: int
     expired: bool
     grant_id: str | None
     """The grant that it was exchanged for, if it was."""
-    used_meanwhile: bool
-    """Another request was exchanging it at the same time: a client that asked twice."""
+    future_grant_id: str
+    """The id that its grant gets."""
+    used_just_now: bool
+    """Exchanged less than :data:`USED_TWICE` ago."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What derives the successor of a rotated refresh token from the token itself."""
+
+    salt: bytes
+    key_id: str
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,10 @@ class RefreshState:
     resource: str
     expired: bool
     revoked: bool
-    rotated: bool
-    salt: bytes | None
-    """Set while the successor may be answered again: inside the window and not yet used."""
+    rotated_at: datetime | None
+    """Set once it was used."""
+    window: Window | None
+    """Set while the successor may be answered again: in time and not yet used."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +99,23 @@ class Grant:
 
 async def create_code(
     tx: Transaction, digest: bytes, session_id: str, *, code: NewCode, lifetime: timedelta
-) -> bool:
-    """Store a code; the time of login is that of the browser session.
+) -> str | None:
+    """Store a code and return the id of its future grant.
 
-    ``False`` if the user is not logged in there any more.
+    The time of login is that of the browser session; ``None`` if the user is not logged in there
+    any more.
     """
-    stored = await tx.execute(
+    stored = await tx.row(
         """INSERT INTO oauth_authorization_codes
                (digest, client_id, user_id, redirect_uri, scopes, resource, code_challenge,
-                auth_time, expires_at)
+                client_document_digest, auth_time, expires_at)
            SELECT %(digest)s, %(client_id)s, %(user_id)s, %(redirect_uri)s, %(scopes)s,
-                  %(resource)s, %(code_challenge)s, auth_time, clock_timestamp() + %(lifetime)s
+                  %(resource)s, %(code_challenge)s, %(client_document_digest)s, auth_time,
+                  clock_timestamp() + %(lifetime)s
            FROM browser_sessions
            WHERE id = %(session_id)s AND user_id = %(user_id)s
-             AND expires_at > clock_timestamp()""",
+             AND expires_at > clock_timestamp()
+           RETURNING future_session_id""",
         digest=digest,
         session_id=session_id,
         client_id=code.client_id,
@@ -105,16 +124,16 @@ async def create_code(
         scopes=sorted(code.scopes),
         resource=code.resource,
         code_challenge=code.code_challenge,
+        client_document_digest=code.client_document_digest,
         lifetime=lifetime,
     )
-    return bool(stored)
+    return str(stored.future_session_id) if stored else None
 
 
 async def lock_code(tx: Transaction, digest: bytes) -> CodeState | None:
     """Lock a code, and before it the grant that it was used for. ``None`` if there is no such code.
 
-    No clock tells which requests came together: a code that was not used at the first look, but
-    is when the lock is ours, was used meanwhile.
+    The grant of a code that was used between the two is not locked, but is just made.
     """
     seen = await tx.row(
         "SELECT session_id FROM oauth_authorization_codes WHERE digest = %(digest)s", digest=digest
@@ -122,12 +141,16 @@ async def lock_code(tx: Transaction, digest: bytes) -> CodeState | None:
     if seen is not None and seen.session_id is not None:
         await lock(tx, seen.session_id)
     row = await tx.row(
-        """SELECT client_id, user_id, redirect_uri, scopes, resource, code_challenge, auth_time,
-                  failures, expires_at <= clock_timestamp() AS expired, session_id
+        """SELECT client_id, user_id, redirect_uri, scopes, resource, code_challenge,
+                  client_document_digest, auth_time,
+                  failures, expires_at <= clock_timestamp() AS expired, session_id,
+                  future_session_id,
+                  COALESCE(used_at > clock_timestamp() - %(moment)s::interval, false) AS just_now
            FROM oauth_authorization_codes WHERE digest = %(digest)s FOR UPDATE""",
         digest=digest,
+        moment=USED_TWICE,
     )
-    if seen is None or row is None:
+    if row is None:
         return None
     return CodeState(
         client_id=row.client_id,
@@ -136,11 +159,15 @@ async def lock_code(tx: Transaction, digest: bytes) -> CodeState | None:
         scopes=frozenset(row.scopes),
         resource=row.resource,
         code_challenge=row.code_challenge,
+        client_document_digest=bytes(row.client_document_digest)
+        if row.client_document_digest
+        else None,
         auth_time=row.auth_time,
         failures=row.failures,
         expired=row.expired,
         grant_id=row.session_id,
-        used_meanwhile=seen.session_id is None and row.session_id is not None,
+        future_grant_id=row.future_session_id,
+        used_just_now=row.just_now,
     )
 
 
@@ -153,13 +180,17 @@ async def count_code_failure(tx: Transaction, digest: bytes) -> None:
     )
 
 
-async def use_code(tx: Transaction, digest: bytes, *, code: CodeState, lifetime: timedelta) -> str:
-    """Spend a locked and unspent code for a new grant and return the grant's id."""
+async def use_code(
+    tx: Transaction, digest: bytes, *, code: CodeState, lifetime: timedelta
+) -> datetime:
+    """Spend a locked and unspent code for its future grant and return when that expires."""
     grant = await tx.one(
-        """INSERT INTO mcp_sessions (client_id, user_id, scopes, resource, auth_time, expires_at)
-           VALUES (%(client_id)s, %(user_id)s, %(scopes)s, %(resource)s, %(auth_time)s,
+        """INSERT INTO mcp_sessions
+               (id, client_id, user_id, scopes, resource, auth_time, expires_at)
+           VALUES (%(id)s, %(client_id)s, %(user_id)s, %(scopes)s, %(resource)s, %(auth_time)s,
                    clock_timestamp() + %(lifetime)s)
-           RETURNING id""",
+           RETURNING expires_at""",
+        id=code.future_grant_id,
         client_id=code.client_id,
         user_id=code.user_id,
         scopes=sorted(code.scopes),
@@ -169,12 +200,12 @@ async def use_code(tx: Transaction, digest: bytes, *, code: CodeState, lifetime:
     )
     await tx.one(
         """UPDATE oauth_authorization_codes
-           SET used_at = clock_timestamp(), session_id = %(grant_id)s
+           SET used_at = clock_timestamp(), session_id = future_session_id
            WHERE digest = %(digest)s AND used_at IS NULL RETURNING 1""",
         digest=digest,
-        grant_id=grant.id,
     )
-    return str(grant.id)
+    expires_at: datetime = grant.expires_at
+    return expires_at
 
 
 async def lock_refresh_token(tx: Transaction, digest: bytes) -> RefreshState | None:
@@ -188,14 +219,10 @@ async def lock_refresh_token(tx: Transaction, digest: bytes) -> RefreshState | N
     # A second statement on purpose: one that joined both would show the token as it was before
     # it had waited for the lock.
     token = await tx.row(
-        """SELECT t.id, t.expires_at <= clock_timestamp() AS expired,
-                  t.revoked_at IS NOT NULL AS revoked, t.rotated_at IS NOT NULL AS rotated,
-                  CASE WHEN t.reusable_until > clock_timestamp()
-                        AND EXISTS (SELECT FROM oauth_refresh_tokens child
-                                    WHERE child.parent_id = t.id AND child.rotated_at IS NULL
-                                      AND child.revoked_at IS NULL)
-                       THEN t.salt END AS salt
-           FROM oauth_refresh_tokens t WHERE t.digest = %(digest)s""",
+        """SELECT id, expires_at <= clock_timestamp() AS expired,
+                  revoked_at IS NOT NULL AS revoked, rotated_at,
+                  salt, key_id, reusable_until > clock_timestamp() AS reusable
+           FROM oauth_refresh_tokens WHERE digest = %(digest)s""",
         digest=digest,
     )
     if grant is None or token is None:
@@ -209,8 +236,8 @@ async def lock_refresh_token(tx: Transaction, digest: bytes) -> RefreshState | N
         resource=grant.resource,
         expired=token.expired,
         revoked=token.revoked,
-        rotated=token.rotated,
-        salt=token.salt,
+        rotated_at=token.rotated_at,
+        window=Window(token.salt, token.key_id) if token.reusable else None,
     )
 
 
@@ -234,23 +261,24 @@ class LockedGrant:
 
 
 async def rotate(
-    tx: Transaction, token_id: str, *, salt: bytes | None, reusable_for: timedelta
+    tx: Transaction, token_id: str, *, window: Window | None, reusable_for: timedelta
 ) -> None:
     """Mark a live refresh token as used, and forget how to derive it from its own parent.
 
-    With a ``salt`` its successor can be derived again for ``reusable_for``.
+    With a ``window`` its successor can be derived again for ``reusable_for``.
     """
     await tx.one(
         """UPDATE oauth_refresh_tokens
-           SET rotated_at = clock_timestamp(), salt = %(salt)s,
+           SET rotated_at = clock_timestamp(), salt = %(salt)s, key_id = %(key_id)s,
                reusable_until = clock_timestamp() + %(reusable_for)s
            WHERE id = %(id)s AND rotated_at IS NULL AND revoked_at IS NULL RETURNING 1""",
         id=token_id,
-        salt=salt,
-        reusable_for=reusable_for if salt else None,
+        salt=window.salt if window else None,
+        key_id=window.key_id if window else None,
+        reusable_for=reusable_for if window else None,
     )
     await tx.execute(
-        """UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL
+        """UPDATE oauth_refresh_tokens SET salt = NULL, key_id = NULL, reusable_until = NULL
            WHERE id = (SELECT parent_id FROM oauth_refresh_tokens WHERE id = %(id)s)
              AND salt IS NOT NULL""",
         id=token_id,
@@ -296,35 +324,37 @@ async def issue(
     return int(row.seconds)
 
 
-async def live_access_token(
-    tx: Transaction, digest: bytes, *, scopes: frozenset[str]
-) -> int | None:
-    """Return the seconds that an access token with exactly these scopes still has, if it lives."""
+async def seconds_left(tx: Transaction, digest: bytes, *, scopes: frozenset[str]) -> int | None:
+    """Return how long an access token still lives, 0 for a dead one.
+
+    ``None`` if there is none with exactly these scopes.
+    """
     row = await tx.row(
-        """SELECT greatest(0, round(extract(epoch FROM expires_at - clock_timestamp())))::integer
-                  AS seconds
+        """SELECT CASE WHEN revoked_at IS NULL AND expires_at > clock_timestamp()
+                       THEN round(extract(epoch FROM expires_at - clock_timestamp()))::integer
+                       ELSE 0 END AS seconds
            FROM oauth_access_tokens
-           WHERE digest = %(digest)s AND revoked_at IS NULL AND scopes = %(scopes)s""",
+           WHERE digest = %(digest)s AND scopes = %(scopes)s""",
         digest=digest,
         scopes=sorted(scopes),
     )
     return int(row.seconds) if row else None
 
 
-async def end(tx: Transaction, *grant_ids: str, state: str) -> None:
+async def end(tx: Transaction, *grant_ids: str, state: str) -> tuple[str, ...]:
     """End locked grants as ``revoked`` or ``compromised``, and all their tokens with them.
 
-    A grant that has ended already keeps its state.
+    Return those that were active; one that has ended already keeps its state.
     """
-    await tx.execute(
+    ended = await tx.rows(
         """UPDATE mcp_sessions SET state = %(state)s, ended_at = clock_timestamp()
-           WHERE id = ANY(%(ids)s::uuid[]) AND state = 'active'""",
+           WHERE id = ANY(%(ids)s::uuid[]) AND state = 'active' RETURNING id""",
         ids=list(grant_ids),
         state=state,
     )
     await tx.execute(
         """UPDATE oauth_refresh_tokens
-           SET revoked_at = clock_timestamp(), salt = NULL, reusable_until = NULL
+           SET revoked_at = clock_timestamp(), salt = NULL, key_id = NULL, reusable_until = NULL
            WHERE session_id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL""",
         ids=list(grant_ids),
     )
@@ -333,12 +363,13 @@ async def end(tx: Transaction, *grant_ids: str, state: str) -> None:
            WHERE session_id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL""",
         ids=list(grant_ids),
     )
+    return tuple(row.id for row in ended)
 
 
 async def end_all(
     tx: Transaction, *, client_id: str | None = None, user_id: str | None = None
-) -> int:
-    """Revoke every active grant of a client, of a user, or of everybody; return how many."""
+) -> list[str]:
+    """Revoke every active grant of a client, of a user, or of everybody; return their ids."""
     rows = await tx.rows(
         """SELECT id FROM mcp_sessions
            WHERE state = 'active'
@@ -348,9 +379,10 @@ async def end_all(
         client_id=client_id,
         user_id=user_id,
     )
-    for start in range(0, len(rows), BATCH):
-        await end(tx, *(row.id for row in rows[start : start + BATCH]), state="revoked")
-    return len(rows)
+    ids = [row.id for row in rows]
+    for start in range(0, len(ids), BATCH):
+        await end(tx, *ids[start : start + BATCH], state="revoked")
+    return ids
 
 
 async def revoke(tx: Transaction, grant_id: str) -> bool:
@@ -373,13 +405,14 @@ async def find_owner(tx: Transaction, digest: bytes) -> TokenOwner | None:
     return TokenOwner(*row) if row else None
 
 
-async def revoke_access_token(tx: Transaction, digest: bytes) -> None:
-    """Revoke one access token; its grant goes on."""
-    await tx.execute(
+async def revoke_access_token(tx: Transaction, digest: bytes) -> bool:
+    """Revoke one access token; its grant goes on. ``False`` if it was revoked already."""
+    revoked = await tx.execute(
         """UPDATE oauth_access_tokens SET revoked_at = clock_timestamp()
            WHERE digest = %(digest)s AND revoked_at IS NULL""",
         digest=digest,
     )
+    return bool(revoked)
 
 
 async def find_all(db: Queryable, *, active_only: bool) -> list[Grant]:
