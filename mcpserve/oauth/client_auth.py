@@ -1,53 +1,80 @@
-"""Client authentication at /token and /revoke: none, client_secret_basic, client_secret_post.
+"""Client authentication at the endpoints that clients post to (OAuth 2.1 §2.4).
 
-Exactly one method per request (OAuth 2.1 §2.4). An unknown client and a wrong secret look the same.
+Exactly one method per request, and one that is registered for the client. An unknown client, a
+wrong secret and a wrong signature look the same.
 """
 
 import base64
 import binascii
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from mcpserve.crypto import PasswordHasher
-from mcpserve.db import Queryable
-from mcpserve.errors import InvalidClient, InvalidGrant, InvalidRequest, OAuthError
+from mcpserve.db import Database, Queryable
+from mcpserve.errors import (
+    DocumentError,
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    OAuthError,
+)
+from mcpserve.oauth import assertions
+from mcpserve.oauth.assertions import Assertion
+from mcpserve.oauth.clients import SECRET_METHODS
+from mcpserve.oauth.documents import Documents
 from mcpserve.oauth.forms import BAD_ESCAPE, Parameters
 from mcpserve.oauth.store.clients import Client
 from mcpserve.ratelimit import Limit
 
-FAILED = "client authentication failed"
-
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request says about the client; ``secret`` is ``None`` for the method ``none``."""
+    """Who a request says that it is from, and what shall prove it."""
 
     client_id: str
-    secret: str | None
+    method: str
+    """One of ``metadata.AUTH_METHODS``."""
+    secret: str = ""
+    assertion: Assertion | None = None
 
 
 def read_credentials(parameters: Parameters, authorization: str | None) -> Credentials:
     """Read the credentials of a request.
 
     Raises :class:`~mcpserve.errors.InvalidRequest` for more than one method or two ids, and
-    :class:`~mcpserve.errors.InvalidClient` for a malformed header, no client at all, or an
-    assertion (RFC 7523), which must not pass as the method ``none``.
+    :class:`~mcpserve.errors.InvalidClient` for a malformed header, a malformed assertion or one of
+    another client, and for no client at all.
     """
     client_id = parameters.one("client_id")
     secret = parameters.one("client_secret")
     assertion = parameters.one("client_assertion")
-    if (authorization, secret, assertion).count(None) < 2:
+    assertion_type = parameters.one("client_assertion_type")
+    if (authorization, secret, assertion or assertion_type).count(None) < 2:
         raise InvalidRequest("use one method of client authentication, not two")
-    if assertion is not None:
-        raise InvalidClient("assertions are not understood here")
-    if authorization is None:
-        if client_id is None:
-            raise InvalidClient("client_id is missing")
-        return Credentials(client_id, secret)
-    basic = parse_basic(authorization)
-    if client_id is not None and client_id != basic.client_id:
-        raise InvalidRequest("client_id differs from the Authorization header")
-    return basic
+    if authorization is not None:
+        basic = parse_basic(authorization)
+        if client_id is not None and client_id != basic.client_id:
+            raise InvalidRequest("client_id differs from the Authorization header")
+        return basic
+    if assertion or assertion_type:
+        return _read_assertion(assertion, assertion_type, client_id=client_id)
+    if client_id is None:
+        raise InvalidClient("client_id is missing")
+    if secret is None:
+        return Credentials(client_id, "none")
+    return Credentials(client_id, "client_secret_post", secret=secret)
+
+
+def _read_assertion(
+    assertion: str | None, assertion_type: str | None, *, client_id: str | None
+) -> Credentials:
+    if assertion is None or assertion_type != assertions.TYPE:
+        raise InvalidClient(detail="no assertion, or not of the one type that is understood")
+    parsed = assertions.parse(assertion)
+    if client_id is not None and client_id != parsed.client_id:
+        raise InvalidClient(detail="client_id differs from the assertion")
+    return Credentials(parsed.client_id, "private_key_jwt", assertion=parsed)
 
 
 def parse_basic(authorization: str) -> Credentials:
@@ -66,7 +93,7 @@ def parse_basic(authorization: str) -> Credentials:
         raise InvalidClient("the Basic header is malformed") from None
     if not colon or not client_id:
         raise InvalidClient("the Basic header is malformed")
-    return Credentials(client_id, client_secret)
+    return Credentials(client_id, "client_secret_basic", secret=client_secret)
 
 
 def _form_decoded(text: str) -> str:
@@ -79,33 +106,50 @@ def _form_decoded(text: str) -> str:
 
 
 async def authenticate(
-    db: Queryable,
-    hasher: PasswordHasher,
+    db: Database,
     client: Client | None,
     credentials: Credentials,
     *,
+    hasher: PasswordHasher,
+    documents: Documents,
+    methods: Collection[str],
+    audiences: Collection[str],
     limit: Limit,
     network: str,
 ) -> Client:
     """Return the client, which was found by the id, if these credentials prove it.
 
-    A secret is hashed only while the client and network have failures left, so that guessing
-    does not cost CPU. Raises :class:`~mcpserve.errors.InvalidClient`,
-    :class:`~mcpserve.errors.RateLimited` and :class:`~mcpserve.errors.Overloaded`.
+    The method must be one of ``methods``, an assertion for one of ``audiences``. A secret is
+    hashed and a key is fetched only while the client and network have failures left, so that
+    guessing costs no work. Raises :class:`~mcpserve.errors.InvalidClient`,
+    :class:`~mcpserve.errors.RateLimited`, :class:`~mcpserve.errors.Overloaded`, and
+    :class:`~mcpserve.errors.DocumentError` if the client's keys cannot be had.
     """
-    if credentials.secret is None:
-        if client is None or not client.public:
-            raise InvalidClient(FAILED)
-        return client
-    await limit.check(db, *_counted_by(InvalidClient.error, client, network))
-    secret_hash = client.secret_hash if client else None
-    if not await hasher.verify_secret(credentials.secret, secret_hash) or client is None:
-        raise InvalidClient(FAILED)
-    return client
+    usable = client and credentials.method in methods and credentials.method in client.auth_methods
+    registered = client if usable else None
+    if credentials.method != "none":
+        await limit.check(db, *_counted_by(InvalidClient.error, client, network))
+    if credentials.method in SECRET_METHODS:
+        # Whoever it is: the time must not tell which clients there are, nor what they use.
+        secret_hash = registered.secret_hash if registered else None
+        if not await hasher.verify_secret(credentials.secret, secret_hash):
+            raise InvalidClient
+    if registered is None:
+        raise InvalidClient
+    if credentials.assertion is not None:
+        await assertions.verify(
+            db, documents, registered, credentials.assertion, audiences=audiences
+        )
+    return registered
 
 
 async def count_failure(
-    db: Queryable, error: OAuthError, client: Client | None, *, limit: Limit, network: str
+    db: Queryable,
+    error: OAuthError | DocumentError,
+    client: Client | None,
+    *,
+    limit: Limit,
+    network: str,
 ) -> None:
     """Count a refused request; raise :class:`~mcpserve.errors.RateLimited` if it is one too many.
 
@@ -114,13 +158,14 @@ async def count_failure(
     """
     if isinstance(error, InvalidGrant) and not error.guessed:
         return
-    await limit.fail(db, *_counted_by(error.error, client, network))
+    code = error.error if isinstance(error, OAuthError) else InvalidClient.error
+    await limit.fail(db, *_counted_by(code, client, network))
 
 
 def _counted_by(code: str, client: Client | None, network: str) -> tuple[str, str, str]:
     """Return the key of a failure.
 
-    By kind, so that only wrong secrets can keep a client from proving a right one. All unknown
+    By kind, so that only wrong proofs can keep a client from giving a right one. All unknown
     clients are one, or each invented id would be worth a hash.
     """
     return code, client.client_id if client else "", network
