@@ -31,6 +31,12 @@ def matches(requested: str, registered: str) -> bool:
     return asked.group("origin", "rest") == known.group("origin", "rest")
 
 
+def without_port(uri: str) -> str:
+    """Return a loopback URI without its port, and any other as it is."""
+    loopback = LOOPBACK.fullmatch(uri)
+    return loopback["origin"] + (loopback["rest"] or "") if loopback else uri
+
+
 def is_registered(requested: str, registered: Iterable[str]) -> bool:
     """Whether one of the registered URIs matches."""
     return any(matches(requested, uri) for uri in registered)

@@ -32,18 +32,23 @@ class Scopes:
 
     @property
     def default(self) -> frozenset[str]:
-        """What a client gets that names no scope, and what a challenge asks for."""
+        """What a client gets that has no usual scopes, and what a challenge asks for."""
         return frozenset({CALL_SCOPE})
 
+    def usual(self, *candidates: Iterable[str]) -> frozenset[str]:
+        """Return what is known here of the first of these of which something is, or the default."""
+        known = (frozenset(scopes) & self.texts.keys() for scopes in candidates)
+        return next(filter(None, known), self.default)
+
     def parse(self, scope: str | None) -> frozenset[str]:
-        """Return what a ``scope`` parameter asks for; the default if it asks for nothing we have.
+        """Return what a ``scope`` parameter asks for; nothing means what is usual.
 
         Raises :class:`~mcpserve.errors.InvalidScope` for a malformed or unknown scope.
         """
         asked = split(scope or "") - OPENID_SCOPES
         if not asked <= self.texts.keys():
             raise InvalidScope("a requested scope is not known here")
-        return asked or self.default
+        return asked
 
 
 def split(scope: str) -> frozenset[str]:
