@@ -31,7 +31,7 @@ def cluster() -> Iterator[str]:
     if given:
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="mcpserve-test-", dir=_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="mcpserve-test-", dir=memory()))
     try:
         folder.chmod(0o711)  # for root, whose server runs as another user
         server = embedded.start(folder, settings=SETTINGS)
@@ -43,7 +43,7 @@ def cluster() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """Return a folder in memory if there is a roomy one: a database is 300 small files."""
     folder = "/dev/shm"
     if not os.path.isdir(folder):

@@ -1,26 +1,24 @@
 // One authorization by a client that believes nothing: every answer goes through oauth4webapi,
 // which throws where the specifications are not followed to the letter.
-//
-// Reads {resource, clientId, secret, method, redirectUri} from the first line of its input. Writes
-// {authorize}: the address to open; reads the address that the browser was sent back to. Writes
-// what it saw, as the last line.
 
 import * as oauth from 'oauth4webapi'
-import { createInterface } from 'node:readline'
+import { ask, failure, read, signingKey, tell } from './dialogue.mjs'
 
 const insecure = { [oauth.allowInsecureRequests]: true }
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
-const read = async () => (await lines.next()).value
-const write = (value) => console.log(JSON.stringify(value))
 
-const { resource, clientId, secret, method, redirectUri } = JSON.parse(await read())
+const { resource, clientId, secret, key, method, redirectUri } = await read()
 const endpoint = new URL(resource)
 const client = { client_id: clientId }
 const authentication = {
-  none: oauth.None,
-  client_secret_basic: oauth.ClientSecretBasic,
-  client_secret_post: oauth.ClientSecretPost,
-}[method](secret)
+  none: () => oauth.None(),
+  client_secret_basic: () => oauth.ClientSecretBasic(secret),
+  client_secret_post: () => oauth.ClientSecretPost(secret),
+  private_key_jwt: async () =>
+    oauth.PrivateKeyJwt(await signingKey(key), {
+      [oauth.modifyAssertion]: (header) => void (header.alg = key.alg),
+    }),
+}
+const authenticate = await authentication[method]()
 
 const call = (token) =>
   oauth.protectedResourceRequest(
@@ -35,16 +33,6 @@ const call = (token) =>
     JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
     insecure,
   )
-
-// The error of a promise that must fail.
-const failure = async (promise) => {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('this should have failed')
-}
 
 const seen = {}
 
@@ -79,33 +67,56 @@ authorize.search = new URLSearchParams({
   state,
   resource,
 })
-write({ authorize })
-const callback = new URL(await read())
-let answer
-try {
-  answer = oauth.validateAuthResponse(server, client, callback, state)
-} catch (error) {
-  write({ ...seen, denied: error.error })
-  process.exit()
-}
+const callback = new URL(await ask('authorize', authorize))
 
-const exchange = () =>
+const exchange = (answer) =>
   oauth.authorizationCodeGrantRequest(
-    server, client, authentication, answer, redirectUri, verifier,
+    server, client, authenticate, answer, redirectUri, verifier,
     { additionalParameters: { resource }, ...insecure },
   )
 const refresh = async (token) =>
   oauth.processRefreshTokenResponse(
     server, client,
     await oauth.refreshTokenGrantRequest(
-      server, client, authentication, token,
+      server, client, authenticate, token,
       { additionalParameters: { resource }, ...insecure },
     ),
   )
 
-const first = await oauth.processAuthorizationCodeResponse(server, client, await exchange())
+if (callback.searchParams.has('error')) {
+  try {
+    oauth.validateAuthResponse(server, client, callback, state)
+  } catch ({ error }) {
+    tell({ denied: error })
+  }
+}
+
+// RFC 9207: the library would not go on with the answer of another issuer, or of none.
+seen.strangers = []
+for (const stranger of ['https://other.example', undefined]) {
+  const changed = new URL(callback)
+  changed.searchParams.delete('iss')
+  if (stranger) changed.searchParams.set('iss', stranger)
+  try {
+    oauth.validateAuthResponse(server, client, changed, state)
+  } catch ({ code }) {
+    seen.strangers.push(code)
+  }
+}
+
+const answer = oauth.validateAuthResponse(server, client, callback, state)
+const first = await oauth.processAuthorizationCodeResponse(server, client, await exchange(answer))
 seen.tokenType = first.token_type
 seen.called = (await call(first.access_token)).status
+
+// RFC 7662: a client that proves who it is may ask about its own tokens.
+const introspect = async (token) =>
+  oauth.processIntrospectionResponse(
+    server, client,
+    await oauth.introspectionRequest(server, client, authenticate, token, insecure),
+  )
+const look = async (token) => introspect(token).catch(({ status }) => ({ status }))
+seen.introspected = await look(first.access_token)
 
 const second = await refresh(first.refresh_token)
 seen.rotated = second.refresh_token !== first.refresh_token
@@ -113,15 +124,16 @@ seen.calledAgain = (await call(second.access_token)).status
 
 // RFC 7009: with the refresh token everything ends.
 await oauth.processRevocationResponse(
-  await oauth.revocationRequest(server, client, authentication, second.refresh_token, insecure),
+  await oauth.revocationRequest(server, client, authenticate, second.refresh_token, insecure),
 )
 const refused = await failure(refresh(second.refresh_token))
 seen.refreshRevoked = { status: refused.status, error: refused.error }
+seen.introspectedRevoked = await look(second.access_token)
 seen.callRevoked = (await failure(call(second.access_token))).status
 
 // RFC 6749 §5.2: an error of the token endpoint, as the library reads it.
 const replayed = await failure(
-  oauth.processAuthorizationCodeResponse(server, client, await exchange()),
+  (async () => oauth.processAuthorizationCodeResponse(server, client, await exchange(answer)))(),
 )
 seen.replayed = { status: replayed.status, error: replayed.error }
-write(seen)
+tell(seen)
