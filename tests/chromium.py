@@ -1,6 +1,7 @@
 """Debian's Chromium behind its ChromeDriver, spoken to in the WebDriver protocol (W3C)."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -44,15 +45,20 @@ def install() -> None:
         subprocess.run(["apt-get", "--quiet", *command], check=True, env=environment, timeout=600)
 
 
+WATCHED = {"goog:loggingPrefs": {"performance": "ALL"}}
+"""The capability that :meth:`Chromium.asked_for` needs."""
+
+
 @contextmanager
-def browser() -> Iterator[str]:
+def browser(**capabilities: Any) -> Iterator[str]:
     """Run a browser that executes no scripts; yield what a :class:`Chromium` is made of."""
     options = {
         "binary": shutil.which("chromium"),
         "args": ARGUMENTS + (["--no-sandbox"] if os.geteuid() == 0 else []),
         "prefs": WITHOUT_SCRIPTS,
     }
-    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    capabilities["goog:chromeOptions"] = options
+    wanted = {"capabilities": {"alwaysMatch": capabilities}}
     with _driver() as url, httpx.Client(base_url=url, timeout=60) as http:
         session = _value(http.post("/session", json=wanted))["sessionId"]
         try:
@@ -99,10 +105,26 @@ class Chromium:
             await self._post(f"element/{element}/clear")
             await self._post(f"element/{element}/value", text=text)
 
-    async def press(self, selector: str = "button") -> None:
-        """Click, and wait until there is another page."""
+    async def click(self, selector: str) -> str:
+        """Click, and wait for nothing."""
         element = await self._find(selector)
         await self._post(f"element/{element}/click")
+        return element
+
+    async def asked_for(self, start: str) -> str:
+        """Wait until the browser asks for a page whose address starts so; return the address."""
+        async with asyncio.timeout(20):
+            while True:
+                for entry in await self._post("se/log", type="performance"):
+                    message = json.loads(entry["message"])["message"]
+                    address = str(message["params"].get("documentURL", ""))
+                    if address.startswith(start):
+                        return address
+                await asyncio.sleep(0.02)
+
+    async def press(self, selector: str = "button") -> None:
+        """Click, and wait until there is another page."""
+        element = await self.click(selector)
         async with asyncio.timeout(20):
             while not (await self.http.get(f"element/{element}/name")).is_error:
                 await asyncio.sleep(0.02)
