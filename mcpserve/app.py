@@ -18,8 +18,15 @@ from mcpserve import migrate, plugins
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError, MCPServeError
-from mcpserve.oauth import clients, metadata
+from mcpserve.fetch import Fetcher
+from mcpserve.oauth import clients, documents, keys, metadata
 from mcpserve.oauth.authorize import Server
+from mcpserve.oauth.documents import Documents
+from mcpserve.oauth.grants import Issuance
+from mcpserve.oauth.keys import KeyRing
+from mcpserve.oauth.metadata_documents import MetadataDocuments
+from mcpserve.oauth.presets import Presets
+from mcpserve.oauth.registration import Registration
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import cleanup
 from mcpserve.protocol import Exchange
@@ -60,32 +67,56 @@ async def open_database(
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, db: Database, find: Callable[[str], object] | None = None
+    settings: Settings,
+    db: Database,
+    find: Callable[[str], object] | None = None,
+    *,
+    fetcher: documents.Fetcher | None = None,
 ) -> AsyncIterator[Services]:
     """Make everything that handlers use. Writes nothing to the database.
 
-    ``find`` returns a plugin by name; by default what is installed. Raises
+    ``find`` returns a plugin by name; by default what is installed. ``fetcher`` fetches what
+    clients publish; by default from the public Internet. Raises
     :class:`~mcpserve.errors.ConfigError` for a plugin or client that cannot be had.
     """
-    clients.validate(settings.oauth.clients)
+    clients.validate(settings.oauth.clients.configured)
     async with AsyncExitStack() as exit_stack:
         loaded = await plugins.load(settings.plugins, exit_stack, find)
         hasher = PasswordHasher(settings.login.bcrypt_rounds)
         exit_stack.callback(hasher.close)
+        if fetcher is None:
+            fetcher = exit_stack.enter_context(contextlib.closing(Fetcher()))
+        published = Documents(fetcher)
+        exit_stack.callback(published.close)
+        presets = Presets.of(settings.oauth.clients.presets)
+        scopes = Scopes.of(settings.oauth.scopes, loaded.registry.scopes)
+        limits = Limits.of(settings)
         issuer = settings.server.issuer
+        resource = metadata.resource(issuer)
         yield Services(
             settings=settings,
             db=db,
             hasher=hasher,
             server=Server(
                 issuer=issuer,
-                resource=metadata.resource(issuer),
-                scopes=Scopes.of(settings.oauth.scopes, loaded.registry.scopes),
+                resource=resource,
+                scopes=scopes,
+            ),
+            issuance=Issuance(settings.oauth, resource, KeyRing.of(settings.oauth.keys)),
+            presets=presets,
+            registration=Registration(settings.oauth.clients, presets, scopes, limits.register),
+            documents=published,
+            metadata_documents=MetadataDocuments(
+                settings.oauth.clients.metadata_documents,
+                published,
+                presets,
+                scopes,
+                limits.documents,
             ),
             exchange=Exchange(
                 loaded.registry, name=settings.mcp.name, instructions=settings.mcp.instructions
             ),
-            limits=Limits.of(settings),
+            limits=limits,
             drain=Drain(),
             plugins=loaded,
         )
@@ -97,21 +128,27 @@ async def serve(
     """Serve until SIGTERM or SIGINT, then let requests in flight end.
 
     A ``supervised`` database has no other user: it is migrated without asking and started again
-    when it is gone. Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen.
+    when it is gone. Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen, or if a key
+    is missing that grants may need.
     """
     async with AsyncExitStack() as exit_stack:
         db = await exit_stack.enter_async_context(
             open_database(settings.database, dsn, migrates=supervised is not None)
         )
         services = await exit_stack.enter_async_context(open_services(settings, db))
-        await clients.seed(db, services.hasher, settings.oauth.clients)
+        # A server that cannot listen has written nothing.
+        sockets = open_sockets(settings)
+        for opened in sockets:
+            exit_stack.callback(opened.close)
+        await keys.prepare(db, services.issuance.keys)
+        await clients.seed(db, services.hasher, settings.oauth.clients.configured)
         stop, hurry = exit_stack.enter_context(stop_signals())
-        http_server = listen(services, open_sockets(settings))
+        http_server = listen(services, sockets)
         if supervised:
             exit_stack.enter_context(every(WATCH_INTERVAL, as_job(supervised.look_after)))
         if settings.cleanup.enabled:
             exit_stack.enter_context(
-                every(settings.cleanup.interval.total_seconds(), lambda: clean_up(db))
+                every(settings.cleanup.interval.total_seconds(), lambda: clean_up(db, settings))
             )
         # What start-up made stays: the collector need not walk through it again and again.
         gc.collect()
@@ -233,9 +270,9 @@ async def run_job(job: Job) -> None:
         logger.exception("a periodic job failed and will be tried again")
 
 
-async def clean_up(db: Database) -> None:
+async def clean_up(db: Database, settings: Settings) -> None:
     """Delete what is due, and say how much it was."""
-    counts = await cleanup.purge(db)
+    counts = await cleanup.purge(db, settings)
     if counts is None:
         logger.debug("cleanup: another process is at it")
     elif any(counts.values()):

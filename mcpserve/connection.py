@@ -13,8 +13,9 @@ from mcpserve.errors import DatabaseConflict, DatabaseTimeout, DatabaseUnavailab
 
 CONNECT_TIMEOUT = 5.0
 
-UNAVAILABLE = ("08", "53", "57", "58", "25006")
-"""SQLSTATE prefixes: connection, resources, shutdown, system; a primary that became a standby."""
+UNAVAILABLE = ("08", "53", "57", "58", "XX", "25006")
+"""SQLSTATE prefixes: connection, resources, shutdown, system, internal; a primary that became a
+standby."""
 
 
 class Connection(aiopg.Connection):

@@ -2,7 +2,6 @@
 
 REGISTERED = "https://client.example/callback"
 
-# RU-01, RU-05
 OF_REGISTERED = {
     "added slash": "https://client.example/callback/",
     "added query": "https://client.example/callback?a=1",
@@ -57,7 +56,7 @@ OF_REGISTERED = {
 
 LOOPBACK = ("http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb")
 
-# RU-03: any port, and nothing else
+# Any port, and nothing else.
 OF_LOOPBACK = {
     "longer address": "http://127.0.0.1.evil.example/cb",
     "longer name": "http://localhost.evil.example/cb",

@@ -14,7 +14,9 @@ from tornado.netutil import bind_sockets
 
 from mcpserve import app, crypto
 from mcpserve.db import Database
-from mcpserve.oauth import clients
+from mcpserve.errors import FetchError
+from mcpserve.oauth import clients, keys
+from mcpserve.oauth.documents import Fetched, Fetcher
 from mcpserve.oauth.store import users
 from mcpserve.settings import Settings
 from mcpserve.web import Services
@@ -33,7 +35,7 @@ CLIENTS = [
 DEFAULTS: dict[str, Any] = {
     "login": {"bcrypt_rounds": 4},
     "cleanup": {"enabled": False},
-    "oauth": {"clients": CLIENTS},
+    "oauth": {"clients": {"configured": CLIENTS}},
     "plugins": {"calculator": {}},
 }
 
@@ -71,6 +73,14 @@ class Running:
         return Browser(self.url)
 
 
+class Offline:
+    """Fetches nothing. A real fetcher takes longer to make than most servers to test."""
+
+    async def get_json(self, url: str) -> Fetched:
+        """Fail."""
+        raise FetchError(f"{url}: no network in this test")
+
+
 @asynccontextmanager
 async def serving(
     dsn: str,
@@ -78,12 +88,14 @@ async def serving(
     *,
     with_user: bool = True,
     made: Mapping[str, object] | None = None,
+    fetcher: Fetcher | None = None,
 ) -> AsyncIterator[Running]:
     """Serve on a free port of 127.0.0.1 until the block ends.
 
     ``settings`` are merged into :data:`DEFAULTS`, section by section. The public URL is the one
     that is listened on, unless ``settings`` name another. ``made`` are plugins that exist in
-    memory only; they are there by their names instead of the calculator.
+    memory only; they are there by their names instead of the calculator. ``fetcher`` fetches
+    what clients publish; without one nothing can be fetched.
     """
     sockets = bind_sockets(0, "127.0.0.1")
     port = sockets[0].getsockname()[1]
@@ -95,9 +107,12 @@ async def serving(
     checked = Settings.model_validate(merged)
     async with (
         app.open_database(checked.database, dsn, migrates=False) as db,
-        app.open_services(checked, db, None if made is None else made.__getitem__) as services,
+        app.open_services(
+            checked, db, None if made is None else made.__getitem__, fetcher=fetcher or Offline()
+        ) as services,
     ):
-        await clients.seed(db, services.hasher, checked.oauth.clients)
+        await keys.prepare(db, services.issuance.keys)
+        await clients.seed(db, services.hasher, checked.oauth.clients.configured)
         if with_user:
             await add_user(services, USER, PASSWORD)
         http_server = app.listen(services, sockets)

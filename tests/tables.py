@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 from psycopg2 import sql
 
-NOT_AUTHORITY = ("schema_migrations", "rate_limits")
+NOT_AUTHORITY = ("schema_migrations", "rate_limits", "auth_events")
 """Tables whose rows give nobody access to anything."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mcpserve.cli import client, database, grant, serving, tools, user
+from mcpserve.cli import client, database, grant, key, serving, tools, user
 from mcpserve.cli.common import Group
 from mcpserve.version import __version__
 
@@ -41,6 +41,7 @@ for command in (
     client.client_group,
     user.user_group,
     grant.grant_group,
+    key.key_group,
     tools.plugin_group,
     tools.call,
     tools.schema,

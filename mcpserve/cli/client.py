@@ -1,5 +1,10 @@
 """``client``."""
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 import click
 from pydantic import ValidationError
 
@@ -16,10 +21,11 @@ from mcpserve.cli.common import (
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import UsageError
-from mcpserve.oauth import clients, redirect_uris
+from mcpserve.oauth import clients, jwks, presets, redirect_uris
 from mcpserve.oauth.store import clients as client_store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.settings import ClientSettings, explain
+from mcpserve.settings import PRESETS, ClientSettings, explain
+from mcpserve.text import printable
 
 
 @click.group("client", cls=Group)
@@ -29,38 +35,64 @@ def client_group() -> None:
 
 @client_group.command(
     "add",
-    epilog="""mcpserve client add --id chatgpt --name ChatGPT \\
-    --redirect-uri https://chatgpt.com/connector_platform_oauth_redirect
-mcpserve client add --id inspector --public --redirect-uri http://localhost:6274/oauth/callback""",
+    epilog="""mcpserve client add --preset chatgpt
+mcpserve client add --id inspector --public --redirect-uri http://localhost:6274/oauth/callback
+mcpserve client add --id robot --jwks-file robot.jwks.json \\
+    --redirect-uri https://robot.example.org/callback""",
 )
-@click.option("--id", "client_id", required=True, help="The client_id.")
-@click.option("--name", help="Shown to people on the consent page.  [default: the id]")
 @click.option(
-    "--redirect-uri", "uris", multiple=True, required=True, help="Exact; may be given repeatedly."
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Take id, name, redirect URIs and reuse window of a well-known client.",
 )
+@click.option("--id", "client_id", help="The client_id.  [default: the preset]")
+@click.option("--name", help="Shown to people on the consent page.  [default: the id]")
+@click.option("--redirect-uri", "uris", multiple=True, help="Exact; may be given repeatedly.")
 @click.option("--public", is_flag=True, help="No secret: PKCE only (desktop and browser clients).")
 @click.option("--secret-stdin", is_flag=True, help="Read the secret instead of making one.")
+@click.option(
+    "--jwks-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="No secret: it signs (private_key_jwt), and these are its public keys.",
+)
+@click.option("--jwks-uri", help="The same, with its public keys at this address.")
+@click.option("--introspection", is_flag=True, help="It may ask about the tokens of all clients.")
 @click.option("--reuse-window", help="How long a lost refresh may be repeated, e.g. 60s.")
 @click.option("--replace", is_flag=True, help="Overwrite the client of this id.")
 @configured
 def client_add(
     loaded: Loaded,
     *,
-    client_id: str,
+    preset: str | None,
+    client_id: str | None,
     name: str | None,
     uris: tuple[str, ...],
     public: bool,
     secret_stdin: bool,
+    jwks_file: Path | None,
+    jwks_uri: str | None,
+    introspection: bool,
     reuse_window: str | None,
     replace: bool,
 ) -> None:
     """Register a client. Its secret is made here and printed once."""
-    if public and secret_stdin:
-        raise click.UsageError("--public has no secret")
+    if sum(map(bool, (public, secret_stdin, jwks_file, jwks_uri))) > 1:
+        raise click.UsageError("use one of --public, --secret-stdin, --jwks-file and --jwks-uri")
+    if public and introspection:
+        raise click.UsageError("--introspection is not for public clients")
+    known = next((known for known in presets.load() if known.name == preset), None)
+    if known is None and (client_id is None or not uris):
+        raise click.UsageError("--id and --redirect-uri are needed, or --preset")
     checked = check(
-        id=client_id, name=name or "", redirect_uris=uris, refresh_reuse_window=reuse_window
+        id=preset if client_id is None else client_id,
+        name=name or (known.title if known else ""),
+        redirect_uris=(*(known.exact_redirect_uris if known else ()), *uris),
+        jwks=read_keys(jwks_file) if jwks_file else {},
+        jwks_uri=jwks_uri or "",
+        refresh_reuse_window=reuse_window or (known and known.refresh_reuse_window),
     )
-    made = crypto.new_token(crypto.CLIENT_SECRET) if not (public or secret_stdin) else None
+    signs = bool(checked.jwks or checked.jwks_uri)
+    made = None if public or secret_stdin or signs else crypto.new_token(crypto.CLIENT_SECRET)
     typed = read_secret("secret") if secret_stdin else None
 
     async def add(db: Database) -> None:
@@ -70,35 +102,46 @@ def client_add(
         client = Client(
             client_id=checked.id,
             name=checked.name or checked.id,
-            secret_hash=secret_hash,
             redirect_uris=checked.redirect_uris,
-            refresh_reuse_window=checked.refresh_reuse_window,
+            auth_methods=clients.auth_methods(secret=bool(secret_hash), keys=signs),
             origin="cli",
+            secret_hash=secret_hash,
+            jwks=checked.jwks or None,
+            jwks_uri=checked.jwks_uri or None,
+            may_introspect=introspection,
+            preset=preset,
+            refresh_reuse_window=checked.refresh_reuse_window,
         )
         await clients.add(db, client, replace=replace)
 
     with_database(loaded.settings, add)
-    click.echo(f"client_id      {client_id}")
+    for pattern in known.patterns if known else ():
+        click.echo(f"not taken over: {pattern}; give yours with --redirect-uri", err=True)
+    click.echo(f"client_id      {checked.id}")
     if made:
         click.echo(f"client_secret  {made}   (shown once)")
 
 
-@client_group.command("list", epilog="mcpserve client list")
+@client_group.command("list", epilog="mcpserve client list --all")
+@click.option("--all", "each", is_flag=True, help="Registrations that are alike, too, one by one.")
 @configured
-def client_list(loaded: Loaded) -> None:
-    """List the clients."""
+def client_list(loaded: Loaded, *, each: bool) -> None:
+    """List the clients; registrations that are alike are one line, with the id used last."""
     found = with_database(loaded.settings, client_store.find_all)
     table(
-        ("CLIENT", "NAME", "KIND", "FROM", "STATE"),
+        ("CLIENT", "COUNT", "NAME", "KIND", "FROM", "PRESET", "LAST LOGIN", "STATE"),
         (
             (
-                client.client_id,
-                client.name,
-                "public" if client.public else "confidential",
-                client.origin,
-                "disabled" if client.disabled_at else "enabled",
+                alike[0].client_id,
+                str(len(alike)),
+                alike[0].name,
+                "public" if "none" in alike[0].auth_methods else "confidential",
+                alike[0].origin.removeprefix("metadata_"),
+                alike[0].preset or "-",
+                moment(alike[0].last_used_at),
+                "disabled" if alike[0].disabled_at else "enabled",
             )
-            for client in found
+            for alike in ([[client] for client in found] if each else grouped(found))
         ),
     )
 
@@ -112,15 +155,18 @@ def client_show(loaded: Loaded, *, client_id: str) -> None:
     if client is None:
         raise UsageError(f"there is no client {client_id!r}")
     window = client.refresh_reuse_window
-    methods = "none" if client.public else "client_secret_basic, client_secret_post"
     for key, value in (
-        ("client_id", client.client_id),
-        ("name", client.name),
-        ("methods", methods),
+        ("client_id", printable(client.client_id)),
+        ("name", printable(client.name)),
+        ("methods", ", ".join(client.auth_methods)),
+        ("introspects", "tokens of all clients" if client.may_introspect else "its own tokens"),
         ("redirect URIs", "\n               ".join(client.redirect_uris)),
         ("reuse window", "as configured" if window is None else str(window)),
-        ("kept by", client.origin),
+        ("from", client.origin.removeprefix("metadata_")),
+        ("preset", client.preset or "-"),
+        ("usual scopes", " ".join(client.scopes) or "as configured"),
         ("created", moment(client.created_at)),
+        ("last login", moment(client.last_used_at)),
         ("disabled", moment(client.disabled_at) if client.disabled_at else "no"),
     ):
         click.echo(f"{key:<14} {value}")
@@ -142,6 +188,33 @@ def client_enable(loaded: Loaded, *, client_id: str) -> None:
     """Let a disabled client ask people again."""
     with_database(loaded.settings, lambda db: clients.set_disabled(db, client_id, disabled=False))
     click.echo(f"enabled {client_id}")
+
+
+def grouped(found: Iterable[Client]) -> list[list[Client]]:
+    """Put registrations together that differ in nothing but their ids; what was used last first."""
+    groups: dict[object, list[Client]] = {}
+    for client in found:
+        uris = tuple(map(redirect_uris.without_port, client.redirect_uris))
+        told = (client.name, uris, client.auth_methods, client.disabled_at is None)
+        alike = told if client.origin == "registration" else client.client_id
+        groups.setdefault(alike, []).append(client)
+    return [sorted(group, key=last_login, reverse=True) for group in groups.values()]
+
+
+def last_login(client: Client) -> float:
+    """Return when somebody last logged in with the client, in a form that can be compared."""
+    return client.last_used_at.timestamp() if client.last_used_at else 0.0
+
+
+def read_keys(path: Path) -> Any:
+    """Return the key set in a file. Raises click's ``UsageError``."""
+    try:
+        keys = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--jwks-file {path}: {error}") from error
+    if problem := jwks.problem(keys):
+        raise click.UsageError(f"--jwks-file {path}: {problem}")
+    return keys
 
 
 def check(**values: object) -> ClientSettings:

@@ -69,7 +69,8 @@ def db_init(loaded: Loaded) -> None:
 @configured
 def cleanup(loaded: Loaded) -> None:
     """Delete what is expired and spent, once, and say how much it was."""
-    counts = with_database(loaded.settings, cleanup_store.purge)
+    settings = loaded.settings
+    counts = with_database(settings, lambda db: cleanup_store.purge(db, settings))
     if counts is None:
         click.echo("another process is cleaning up")
         return

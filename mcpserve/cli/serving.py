@@ -13,7 +13,8 @@ from mcpserve.cli.common import Command, configured, database_server, with_datab
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError
-from mcpserve.oauth import clients
+from mcpserve.oauth import clients, keys
+from mcpserve.oauth.keys import KeyRing
 from mcpserve.settings import Settings
 
 
@@ -54,10 +55,10 @@ def check(loaded: Loaded, *, show: bool) -> None:
         click.echo("ok; the embedded database is made at the first start")
         return
 
-    async def connected(db: Database) -> None:
-        await db.ping()
+    async def complete(db: Database) -> None:
+        await keys.require_complete(db, KeyRing.of(settings.oauth.keys))
 
-    with_database(settings, connected)
+    with_database(settings, complete)
     click.echo("ok")
 
 
@@ -71,7 +72,7 @@ def check_folder(data_dir: Path) -> None:
 async def _check_configuration(settings: Settings) -> None:
     problems = []
     try:
-        clients.validate(settings.oauth.clients)
+        clients.validate(settings.oauth.clients.configured)
     except ConfigError as error:
         problems.append(str(error))
     try:

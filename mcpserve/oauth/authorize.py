@@ -4,17 +4,20 @@ Until client and redirect URI are known to belong together an error is a page. A
 :class:`AuthorizationRequest` exists, and only it can send an answer to the client.
 """
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from mcpserve import crypto
-from mcpserve.db import Database, Queryable
+from mcpserve import audit, crypto
+from mcpserve.audit import Event
+from mcpserve.db import Database
 from mcpserve.errors import (
     AccessDenied,
     ConsentRequired,
+    DocumentError,
     InvalidRequest,
     LoginRequired,
     OAuthError,
@@ -24,12 +27,17 @@ from mcpserve.errors import (
     RequestUriNotSupported,
     UnsupportedResponseType,
 )
-from mcpserve.oauth import clients, redirect_uris, resources
+from mcpserve.oauth import redirect_uris, resources
 from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import browsers, grants
 from mcpserve.oauth.store.browsers import BrowserSession, NewRequest, PendingRequest
 from mcpserve.oauth.store.clients import Client
+
+logger = logging.getLogger(__name__)
+
+Resolve = Callable[[str], Awaitable[Client | None]]
+"""Finds an enabled client by its id. Raises :class:`~mcpserve.errors.DocumentError`."""
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """Base64url of a SHA-256 (RFC 7636 §4.2)."""
@@ -68,6 +76,8 @@ class AuthorizationRequest:
     parameters: Parameters
     state: str | None = None
     scopes: frozenset[str] = frozenset()
+    usual_scopes: bool = False
+    """It named none: once the person is known, what they granted last is meant."""
     resource: str = ""
     code_challenge: str = ""
     prompt: frozenset[str] = frozenset()
@@ -79,18 +89,26 @@ class AuthorizationRequest:
             redirect_uri=self.redirect_uri,
             state=self.state,
             scopes=self.scopes,
+            usual_scopes=self.usual_scopes,
             resource=self.resource,
             code_challenge=self.code_challenge,
             fresh_login="login" in self.prompt,
+            client_document_digest=self.client.document_digest,
         )
 
 
 class Refused(OAuthError):
-    """A refused request with the redirect that tells the client (OAuth 2.1 §4.1.2.1)."""
+    """A refused request with the redirect that tells the client (OAuth 2.1 §4.1.2.1).
 
-    def __init__(self, error: OAuthError, location: str) -> None:
+    Without ``at_once`` the person decides whether to follow it: anybody may have made the client,
+    to send people on from here to where it likes (OAuth 2.1 §7.13.2).
+    """
+
+    def __init__(self, error: OAuthError, request: AuthorizationRequest, location: str) -> None:
         super().__init__(error.description)
         self.location = location
+        self.host = redirect_uris.host(request.redirect_uri)
+        self.at_once = request.client.vouched_for or redirect_uris.is_loopback(request.redirect_uri)
 
 
 def answer(redirect_uri: str, issuer: str, *, state: str | None, **parameters: str) -> str:
@@ -119,13 +137,15 @@ def state_of(parameters: Parameters) -> str | None:
         return None
 
 
-async def validate(db: Queryable, server: Server, parameters: Parameters) -> AuthorizationRequest:
-    """Return the request if all of it is good.
+async def validate(
+    server: Server, parameters: Parameters, resolve: Resolve
+) -> AuthorizationRequest:
+    """Return the request if all of it is good; ``resolve`` finds the client by its id.
 
     Client and redirect URI first: until both hold, errors are pages
     (:class:`~mcpserve.errors.PageError`); after that, :class:`Refused`.
     """
-    client = await _client(db, parameters)
+    client = await _client(parameters, resolve)
     redirect_uri = _redirect_uri(client, parameters)
     request = AuthorizationRequest(client, redirect_uri, parameters)
     try:
@@ -134,16 +154,27 @@ async def validate(db: Queryable, server: Server, parameters: Parameters) -> Aut
     except OAuthError as error:
         state = state_of(parameters)
         location = error_answer(redirect_uri, server.issuer, state=state, error=error)
-        raise Refused(error, location) from error
+        raise Refused(error, request, location) from error
     return request
 
 
-async def _client(db: Queryable, parameters: Parameters) -> Client:
+async def _client(parameters: Parameters, resolve: Resolve) -> Client:
     try:
         client_id = parameters.required("client_id")
     except InvalidRequest as error:
         raise _incomplete(error) from error
-    client = await clients.resolve(db, client_id)
+    try:
+        client = await resolve(client_id)
+    except DocumentError as error:
+        logger.warning("the client %r is not let in: %s", client_id, error)
+        raise PageError(
+            400,
+            "This application cannot be reached",
+            "Its id is the address of a description of it, which could not be read or is not "
+            "accepted here. Try again in a minute, or ask who runs this server to look into its "
+            "log.",
+            error="invalid_client",
+        ) from error
     if client is None:
         raise PageError(
             400,
@@ -220,8 +251,10 @@ def pkce_is_s256(request: AuthorizationRequest, server: Server) -> Authorization
 
 
 def scopes_are_known(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
-    """Take the scopes asked for, or the default."""
-    return replace(request, scopes=server.scopes.parse(request.parameters.one("scope")))
+    """Take the scopes asked for, or what the client usually gets."""
+    asked = server.scopes.parse(request.parameters.one("scope"))
+    scopes = asked or server.scopes.usual(request.client.scopes)
+    return replace(request, scopes=scopes, usual_scopes=not asked)
 
 
 def resource_is_ours(request: AuthorizationRequest, server: Server) -> AuthorizationRequest:
@@ -263,19 +296,23 @@ def refuse_silent(
         else LoginRequired("nobody is logged in")
     )
     location = error_answer(request.redirect_uri, server.issuer, state=request.state, error=error)
-    raise Refused(error, location)
+    raise Refused(error, request, location)
 
 
 async def keep(db: Database, session: BrowserSession, request: AuthorizationRequest) -> str:
     """Store a valid request until its person decides; return its id for this browser.
 
-    Raises :class:`~mcpserve.errors.PageError` if the browser's session ended meanwhile.
+    Raises :class:`~mcpserve.errors.PageError` if the browser's session or the client is gone.
     """
     request_id = crypto.new_token()
     if not await browsers.create_request(
         db, crypto.digest(request_id), session.id, request=request.to_keep()
     ):
-        raise _logged_out()
+        raise PageError(
+            400,
+            "This request came too late",
+            "Go back to the application and start the connection again.",
+        )
     return request_id
 
 
@@ -288,11 +325,28 @@ def require_open(pending: PendingRequest | None) -> PendingRequest:
         raise PageError(400, "This request has been answered already", again)
     if pending.expired:
         raise PageError(400, "This request has expired", again)
-    if not pending.client_enabled or not redirect_uris.is_registered(
-        pending.redirect_uri, pending.registered_uris
-    ):
+    if _has_changed(pending):
         raise PageError(400, "The application has changed since it asked", again)
     return pending
+
+
+def _has_changed(pending: PendingRequest) -> bool:
+    registered = pending.registered
+    return (
+        registered is None
+        or registered.document_digest != pending.client_document_digest
+        or not redirect_uris.is_registered(pending.redirect_uri, registered.redirect_uris)
+    )
+
+
+def with_usual_scopes(pending: PendingRequest, scopes: Scopes) -> PendingRequest:
+    """Return the request with what is granted if it is approved now.
+
+    To one that named no scope that is what its person granted this client last.
+    """
+    if pending.granted_last is None:
+        return pending
+    return replace(pending, scopes=scopes.usual(pending.granted_last, pending.scopes))
 
 
 async def approve(
@@ -303,11 +357,12 @@ async def approve(
     pending: PendingRequest,
     *,
     code_lifetime: timedelta,
+    automatically: bool = False,
 ) -> str:
     """Mint a code for an open request and return the redirect that carries it.
 
-    Everything is looked at again under locks. Of two approvals at once one gets a
-    :class:`~mcpserve.errors.PageError`.
+    ``automatically`` tells that the person was not asked. Everything is looked at again under
+    locks. Of two approvals at once one gets a :class:`~mcpserve.errors.PageError`.
     """
     code = crypto.new_token(crypto.AUTHORIZATION_CODE)
     digest = crypto.digest(request_id)
@@ -315,14 +370,7 @@ async def approve(
         registered = await browsers.lock_enabled_client(tx, pending.client_id)
         user_id = await browsers.lock_enabled_user(tx, session.user_id)
         decided = await browsers.decide_request(tx, digest, session.id)
-        require_open(
-            replace(
-                pending,
-                decided=not decided,
-                client_enabled=registered is not None,
-                registered_uris=registered or (),
-            )
-        )
+        require_open(replace(pending, decided=not decided, registered=registered))
         if user_id is None:
             raise _logged_out()
         new = grants.NewCode(
@@ -332,11 +380,26 @@ async def approve(
             scopes=pending.scopes,
             resource=pending.resource,
             code_challenge=pending.code_challenge,
+            client_document_digest=pending.client_document_digest,
         )
-        if not await grants.create_code(
+        grant_id = await grants.create_code(
             tx, crypto.digest(code), session.id, code=new, lifetime=code_lifetime
-        ):
+        )
+        if grant_id is None:
             raise _logged_out()
+        await audit.record(
+            tx,
+            Event.CONSENT_GIVEN,
+            grants=[grant_id],
+            client_id=pending.client_id,
+            user_id=user_id,
+            client_name=pending.client_name,
+            user_name=session.user_name,
+            browser_session=session.id,
+            scopes=sorted(new.scopes),
+            redirect_host=redirect_uris.host(pending.redirect_uri),
+            automatically=automatically,
+        )
     return answer(pending.redirect_uri, server.issuer, state=pending.state, code=code)
 
 
@@ -351,6 +414,17 @@ async def deny(
     async with db.transaction() as tx:
         decided = await browsers.decide_request(tx, crypto.digest(request_id), session.id)
         require_open(replace(pending, decided=not decided))
+        await audit.record(
+            tx,
+            Event.CONSENT_DENIED,
+            client_id=pending.client_id,
+            user_id=session.user_id,
+            client_name=pending.client_name,
+            user_name=session.user_name,
+            browser_session=session.id,
+            scopes=sorted(pending.scopes),
+            redirect_host=redirect_uris.host(pending.redirect_uri),
+        )
     return error_answer(
         pending.redirect_uri,
         server.issuer,

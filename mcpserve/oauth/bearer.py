@@ -27,16 +27,28 @@ async def authenticate(db: Queryable, authorization: list[str], *, resource: str
         raise InvalidToken("a bearer token is needed", presented=False)
     if len(authorization) > 1:
         raise InvalidRequest("there is more than one Authorization header")
-    scheme, _, token = authorization[0].partition(" ")
-    if scheme.lower() != "bearer":
+    scheme, token = _split(authorization[0])
+    if scheme != "bearer":
         raise InvalidToken("a bearer token is needed", presented=False)
-    token = token.strip(" ")
     principal = None
     if TOKEN.fullmatch(token):
         principal = await store.find_principal(db, digest(token), resource=resource)
     if principal is None:
         raise InvalidToken("the access token is unknown, expired or revoked")
     return principal
+
+
+async def is_revoked(db: Queryable, authorization: str) -> bool:
+    """Tell whether the token of a request that was let in has been revoked since.
+
+    Expiry does not count: what began in time may end.
+    """
+    return await store.is_revoked(db, digest(_split(authorization)[1]))
+
+
+def _split(authorization: str) -> tuple[str, str]:
+    scheme, _, token = authorization.partition(" ")
+    return scheme.lower(), token.strip(" ")
 
 
 def challenge(

@@ -15,7 +15,15 @@ from mcpserve.errors import InvalidRequest
 MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-SECRETS = ("client_secret", "code", "code_verifier", "refresh_token", "token", "password")
+SECRETS = (
+    "client_secret",
+    "client_assertion",
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "token",
+    "password",
+)
 """Parameters that must not travel in a URL (OAuth 2.1 §2.4.1)."""
 
 

@@ -3,6 +3,8 @@
 A refresh token, rotated or not, ends its grant; an access token ends alone.
 """
 
+from mcpserve import audit
+from mcpserve.audit import Event
 from mcpserve.crypto import digest
 from mcpserve.db import Database
 from mcpserve.errors import InvalidGrant, UsageError
@@ -26,9 +28,10 @@ async def revoke(db: Database, client: Client, token: str) -> None:
         if grant.client_id != client.client_id:
             raise InvalidGrant("the token was not issued to this client")
         if owner.is_refresh:
-            await store.end(tx, owner.grant_id, state="revoked")
-        else:
-            await store.revoke_access_token(tx, hashed)
+            ended = await store.end(tx, owner.grant_id, state="revoked")
+            await audit.record(tx, Event.GRANT_REVOKED, grants=ended, reason="client")
+        elif await store.revoke_access_token(tx, hashed):
+            await audit.record(tx, Event.TOKEN_REVOKED, grants=[owner.grant_id])
 
 
 async def revoke_grant(db: Database, grant_id: str) -> None:
@@ -36,6 +39,7 @@ async def revoke_grant(db: Database, grant_id: str) -> None:
     async with db.transaction() as tx:
         if not await store.revoke(tx, grant_id):
             raise UsageError(f"there is no active grant {grant_id!r}, see: mcpserve grant list")
+        await audit.record(tx, Event.GRANT_REVOKED, grants=[grant_id], reason="operator")
 
 
 async def revoke_grants(
@@ -51,4 +55,6 @@ async def revoke_grants(
         user = await users.find(tx, user_name) if user_name is not None else None
         if user_name is not None and user is None:
             raise UsageError(f"there is no user {user_name!r}")
-        return await store.end_all(tx, client_id=client_id, user_id=user.id if user else None)
+        ended = await store.end_all(tx, client_id=client_id, user_id=user.id if user else None)
+        await audit.record(tx, Event.GRANT_REVOKED, grants=ended, reason="operator")
+        return len(ended)

@@ -1,12 +1,12 @@
 """People: passwords, logging in, and the first user."""
 
-import logging
 import re
 from dataclasses import dataclass
 
-from mcpserve import crypto
+from mcpserve import audit, crypto
+from mcpserve.audit import Event
 from mcpserve.crypto import PasswordHasher
-from mcpserve.db import Database, Queryable
+from mcpserve.db import Database, Queryable, Transaction
 from mcpserve.errors import UsageError
 from mcpserve.oauth.store import browsers
 from mcpserve.oauth.store import users as store
@@ -14,8 +14,6 @@ from mcpserve.oauth.store.browsers import BrowserSession
 from mcpserve.oauth.store.users import User
 from mcpserve.ratelimit import Limit
 from mcpserve.settings import LoginSettings
-
-logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,100}")
 """No spaces, so that a name reads the same everywhere; an e-mail address will do."""
@@ -68,13 +66,22 @@ def check_password(settings: LoginSettings, password: str) -> str:
 
 
 async def add(
-    db: Queryable, hasher: PasswordHasher, settings: LoginSettings, *, name: str, password: str
+    db: Database, hasher: PasswordHasher, settings: LoginSettings, *, name: str, password: str
 ) -> None:
     """Add a user. Raises :class:`~mcpserve.errors.UsageError` for a bad or taken name."""
     check_name(name)
     hashed = await hasher.hash_password(check_password(settings, password))
-    if not await store.create(db, name, hashed):
-        raise UsageError(f"there is already a user {name!r}")
+    async with db.transaction() as tx:
+        if not await _create(tx, name, hashed, by="command"):
+            raise UsageError(f"there is already a user {name!r}")
+
+
+async def _create(tx: Transaction, name: str, hashed: str, *, by: str) -> bool:
+    user_id = await store.create(tx, name, hashed)
+    if user_id is None:
+        return False
+    await audit.record(tx, Event.USER_ADDED, user_id=user_id, user_name=name, by=by)
+    return True
 
 
 async def change_password(
@@ -83,15 +90,23 @@ async def change_password(
     """Change a password and end that user's browser sessions. Raises ``UsageError``."""
     hashed = await hasher.hash_password(check_password(settings, password))
     async with db.transaction() as tx:
-        if not await store.set_password(tx, name, hashed):
+        user_id = await store.set_password(tx, name, hashed)
+        if user_id is None:
             raise UsageError(f"there is no user {name!r}")
+        await audit.record(tx, Event.USER_PASSWORD_CHANGED, user_id=user_id)
 
 
 async def set_disabled(db: Database, name: str, *, disabled: bool) -> None:
     """Disable a user, ending sessions and grants, or enable one. Raises ``UsageError`` for none."""
     async with db.transaction() as tx:
-        if not await store.set_disabled(tx, name, disabled=disabled):
+        found = await store.set_disabled(tx, name, disabled=disabled)
+        if found is None:
             raise UsageError(f"there is no user {name!r}")
+        user_id, ended = found
+        await audit.record(
+            tx, Event.USER_DISABLED if disabled else Event.USER_ENABLED, user_id=user_id
+        )
+        await audit.record(tx, Event.GRANT_REVOKED, grants=ended, reason="user disabled")
 
 
 async def add_first(
@@ -113,8 +128,8 @@ async def add_first(
     check_name(name)
     hashed = await hasher.hash_password(check_password(settings, password))
     async with db.transaction() as tx:
-        return await store.take_setup_link(tx, crypto.digest(link)) and await store.create(
-            tx, name, hashed
+        return await store.take_setup_link(tx, crypto.digest(link)) and await _create(
+            tx, name, hashed, by="setup link"
         )
 
 
@@ -150,7 +165,10 @@ async def log_in(
     if user is not None and right and await _start(db, settings, session, user, cookie):
         await limits.forgive(db, who, network)
         return cookie
-    logger.warning("login refused", extra={"user_name": name, "from": network})
+    # Never what was typed: it may be a password in the wrong field.
+    reason = "no such user" if user is None else "disabled" if right else "wrong password"
+    async with db.transaction() as tx:
+        await audit.record(tx, Event.LOGIN_FAILED, user_id=user.id if user else None, reason=reason)
     return None
 
 
@@ -158,10 +176,19 @@ async def _start(
     db: Database, settings: LoginSettings, session: BrowserSession, user: User, cookie: str
 ) -> bool:
     async with db.transaction() as tx:
-        return await store.lock_unchanged(tx, user) and await browsers.log_in(
+        logged_in = await store.lock_unchanged(tx, user) and await browsers.log_in(
             tx,
             session.id,
             digest=crypto.digest(cookie),
             user_id=user.id,
             lifetime=settings.session_lifetime,
         )
+        if logged_in:
+            await audit.record(
+                tx,
+                Event.LOGIN_SUCCEEDED,
+                user_id=user.id,
+                user_name=user.name,
+                browser_session=session.id,
+            )
+        return logged_in

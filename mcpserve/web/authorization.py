@@ -5,8 +5,9 @@ from mcpserve.errors import InvalidRequest, PageError
 from mcpserve.oauth import authorize, redirect_uris, users
 from mcpserve.oauth.authorize import Refused
 from mcpserve.oauth.forms import Parameters
-from mcpserve.oauth.store import browsers
+from mcpserve.oauth.store import browsers, clients
 from mcpserve.oauth.store.browsers import BrowserSession, PendingRequest
+from mcpserve.text import clean
 from mcpserve.web.pages import PageHandler
 
 
@@ -18,11 +19,17 @@ class AuthorizeHandler(PageHandler):
         services = self.services
         try:
             parameters = self.query()
-            request = await authorize.validate(services.db, services.server, parameters)
+            request = await authorize.validate(
+                services.server,
+                parameters,
+                lambda client_id: services.metadata_documents.resolve(
+                    services.db, client_id, network=self.network
+                ),
+            )
             session = await self.session()
             authorize.refuse_silent(request, services.server, session)
         except Refused as refused:
-            self.go(refused.location)
+            self._refuse(refused)
             return
         except InvalidRequest as error:
             await self._count_failure()
@@ -42,6 +49,18 @@ class AuthorizeHandler(PageHandler):
         request_id = await authorize.keep(services.db, session, request)
         self.go_to("/consent", request_id)
 
+    def _refuse(self, refused: Refused) -> None:
+        if refused.at_once:
+            self.go(refused.location)
+            return
+        self.page(
+            "refused.html",
+            status=400,
+            reason=refused.description,
+            host=refused.host,
+            location=refused.location,
+        )
+
     async def _count_failure(self) -> None:
         await self.services.limits.authorize.fail(self.services.db, self.network)
 
@@ -51,8 +70,15 @@ class WaitingHandler(PageHandler):
 
     async def pending(self, session: BrowserSession, request_id: str) -> PendingRequest:
         """Return the request, if it is this browser's and open."""
-        return authorize.require_open(
-            await browsers.find_request(self.services.db, crypto.digest(request_id), session.id)
+        found = await browsers.find_request(self.services.db, crypto.digest(request_id), session.id)
+        return authorize.with_usual_scopes(
+            authorize.require_open(found), self.services.server.scopes
+        )
+
+    def shown_token(self, session: BrowserSession, request_id: str, pending: PendingRequest) -> str:
+        """Return what tells that exactly these scopes were shown to this person."""
+        return crypto.form_token(
+            self.cookie, "shown", request_id, session.user_id or "", *sorted(pending.scopes)
         )
 
     def request_id_in(self, parameters: Parameters) -> str:
@@ -147,12 +173,18 @@ class ConsentHandler(WaitingHandler):
             self.go(await approve(self, session, request_id, pending))
             return
         texts = services.server.scopes.texts
+        client = await clients.find(services.db, pending.client_id)
         self.page(
             "consent.html",
             request_id=request_id,
             csrf=crypto.form_token(self.cookie, "consent", request_id, session.user_id),
+            shown=self.shown_token(session, request_id, pending),
             client_name=clean(pending.client_name),
             client_id=pending.client_id,
+            publisher=redirect_uris.host(pending.client_id)
+            if pending.client_document_digest
+            else "",
+            verified=client is not None and client.vouched_for,
             redirect_host=redirect_uris.host(pending.redirect_uri),
             loopback=redirect_uris.is_loopback(pending.redirect_uri),
             scopes=[(scope, texts.get(scope, scope)) for scope in sorted(pending.scopes)],
@@ -173,6 +205,7 @@ async def approve(
         request_id,
         pending,
         code_lifetime=services.settings.oauth.authorization_code_lifetime,
+        automatically=services.settings.oauth.auto_approve,
     )
 
 
@@ -190,6 +223,11 @@ class DecisionHandler(WaitingHandler):
             self.go_to("/login", request_id)
             return
         if parameters.one("decision") == "approve":
+            shown = self.shown_token(session, request_id, pending)
+            if not crypto.same(parameters.one("shown") or "", shown):
+                # Meanwhile the person granted the client something else; this form is stale.
+                self.go_to("/consent", request_id)
+                return
             self.go(await approve(self, session, request_id, pending))
             return
         services = self.services
@@ -209,8 +247,3 @@ class LogoutHandler(WaitingHandler):
         await browsers.log_out(self.services.db, session.id, digest=crypto.digest(cookie))
         self.set_session_cookie(cookie)
         self.go_to("/login", request_id)
-
-
-def clean(text: str) -> str:
-    """Return a name that cannot pretend: no invisible or direction-changing characters, short."""
-    return "".join(character for character in text if character.isprintable())[:100] or "unnamed"

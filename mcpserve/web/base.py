@@ -19,8 +19,10 @@ from mcpserve import log, ratelimit
 from mcpserve.errors import (
     ConfigError,
     DatabaseError,
+    DocumentError,
     InvalidClient,
     InvalidRequest,
+    KeyNotHere,
     OAuthError,
     Overloaded,
     PageError,
@@ -70,10 +72,8 @@ def describe(error: BaseException | None, status: int) -> Problem:
             return Problem(error.status, "invalid_request", error.description)
         case RateLimited():
             after = {"Retry-After": str(max(1, error.retry_after))}
-            return Problem(
-                429, "temporarily_unavailable", "there were too many failures, wait", after
-            )
-        case DatabaseError() | Overloaded():
+            return Problem(429, "temporarily_unavailable", str(error), after)
+        case DatabaseError() | DocumentError() | KeyNotHere() | Overloaded():
             after = {"Retry-After": str(error.retry_after)}
             return Problem(
                 503,
@@ -125,6 +125,7 @@ class BaseHandler(tornado.web.RequestHandler):
         """
         self.request_id: str = self.__dict__.setdefault("request_id", secrets.token_hex(8))
         log.request_id.set(self.request_id)
+        log.network.set(self.network)
         self.clear_header("Server")
         if self.services.settings.server.https:
             self.set_header("Strict-Transport-Security", "max-age=31536000")
@@ -259,7 +260,7 @@ class BaseHandler(tornado.web.RequestHandler):
             logger.debug("the client hung up")
         elif describe(value, 500).status == 500 or isinstance(value, ConfigError):
             logger.error("unexpected error", exc_info=value)
-        elif isinstance(value, DatabaseError | Overloaded):
+        elif isinstance(value, DatabaseError | KeyNotHere | Overloaded):
             logger.warning("%s", value)
         else:
             logger.info("refused: %s", value)

@@ -4,6 +4,7 @@ An answer is JSON unless the request reports progress or takes long; then it is 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import tornado.web
 from tornado.iostream import StreamClosedError
 
-from mcpserve.errors import InsufficientScope, InvalidToken, RequestRefused
+from mcpserve.errors import DatabaseError, InsufficientScope, InvalidToken, RequestRefused
 from mcpserve.oauth import bearer
 from mcpserve.protocol import Headers, Reply
 from mcpserve.web.base import BaseHandler
@@ -23,7 +24,10 @@ READ_TIMEOUT = 120.0
 """Seconds that a client may take to read an answer, or one event of a stream."""
 
 KEEP_ALIVE = 15.0
-"""Seconds of silence after which a comment keeps proxies from closing the connection."""
+"""Seconds of silence after which a comment keeps proxies from closing the connection.
+
+As often a request that goes on is asked whether its token still counts.
+"""
 
 CREDENTIALS = frozenset({"authorization", "cookie"})
 """What ends here: no tool may learn how its caller proved who it is."""
@@ -148,17 +152,34 @@ class McpHandler(BaseHandler):
 
     async def _relay(self) -> None:
         """Send what the exchange reports, until it is done."""
+        clock = asyncio.get_running_loop().time
+        checked = clock()
         while True:
-            try:
+            message: bytes | None = b""
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEEP_ALIVE):
                     message = await self._events.get()
-            except TimeoutError:
-                await self._send(b": still working\n\n")
-                continue
             if message is None:
                 return
-            await self._send(event(message))
-            self._events.task_done()
+            if clock() - checked >= KEEP_ALIVE:
+                checked = clock()
+                await self._check_again()
+            await self._send(event(message) if message else b": still working\n\n")
+            if message:
+                self._events.task_done()
+
+    async def _check_again(self) -> None:
+        """Hang up, and stop the work, once the token is revoked."""
+        with contextlib.suppress(DatabaseError):  # Then nothing is known against it.
+            (authorization,) = self.request.headers.get_list("Authorization")
+            if self._work and await bearer.is_revoked(self.services.db, authorization):
+                logger.info("hung up on a client whose token was revoked")
+                self._hang_up()
+                self._work.cancel()
+
+    def _hang_up(self) -> None:
+        self._gone = True
+        self.request.connection.stream.close()  # type: ignore[union-attr]
 
     async def _send(self, chunk: bytes) -> None:
         """Write to the event stream, beginning it if need be; drop it if nobody takes it."""
@@ -181,7 +202,7 @@ class McpHandler(BaseHandler):
             self._gone = True
         except TimeoutError:
             logger.info("hung up on a client that does not read")
-            self.request.connection.stream.close()  # type: ignore[union-attr]
+            self._hang_up()
 
     async def _answer(self, reply: Reply) -> None:
         if not self._streaming:

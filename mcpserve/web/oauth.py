@@ -1,17 +1,24 @@
-"""Endpoints for programs: /token, /revoke and the well-known documents."""
+"""Endpoints for programs: /token, /revoke, /introspect and the well-known documents."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar
 
-from mcpserve.errors import InvalidRequest, OAuthError
-from mcpserve.oauth import client_auth, clients, grants, revocation
+from mcpserve.errors import DocumentError, InvalidRequest, OAuthError
+from mcpserve.oauth import (
+    client_auth,
+    clients,
+    grants,
+    introspection,
+    metadata,
+    revocation,
+)
 from mcpserve.oauth.client_auth import Credentials
 from mcpserve.oauth.forms import Parameters, TokenForm
 from mcpserve.oauth.store.clients import Client
 from mcpserve.ratelimit import Limit
-from mcpserve.web.base import BaseHandler
+from mcpserve.web.base import Authentication, BaseHandler
 
 TOKEN_PARAMETERS = (
     "grant_type",
@@ -22,15 +29,19 @@ TOKEN_PARAMETERS = (
     "scope",
     "client_id",
     "client_secret",
+    "client_assertion",
+    "client_assertion_type",
     "token",
     "token_type_hint",
 )
 
 
 class ClientHandler(BaseHandler):
-    """An endpoint that clients post forms to, after authenticating."""
+    """An endpoint that clients post to, mostly forms, after authenticating."""
 
-    authentication = "client"
+    authentication: ClassVar[Authentication] = "client"
+    auth_methods: ClassVar[Collection[str]] = metadata.AUTH_METHODS
+    """How they may authenticate."""
 
     def set_default_headers(self) -> None:
         """Let configured browser-based clients read answers, refusals too."""
@@ -57,17 +68,25 @@ class ClientHandler(BaseHandler):
 
     async def serve(self, limit: Limit, act: Callable[[Client, Parameters], Any]) -> Any:
         """Authenticate and act; count what is refused."""
-        db, network = self.services.db, self.network
-        client = None
+        services, network = self.services, self.network
+        db, client = services.db, None
         try:
             parameters, credentials = self.read()
             client = await clients.resolve(db, credentials.client_id)
             proven = await client_auth.authenticate(
-                db, self.services.hasher, client, credentials, limit=limit, network=network
+                db,
+                client,
+                credentials,
+                hasher=services.hasher,
+                documents=services.documents,
+                methods=self.auth_methods,
+                audiences=metadata.audiences(services.server.issuer, self.request.path),
+                limit=limit,
+                network=network,
             )
             self.client_id = proven.client_id
             return await act(proven, parameters)
-        except OAuthError as error:
+        except (OAuthError, DocumentError) as error:
             await client_auth.count_failure(db, error, client, limit=limit, network=network)
             raise
 
@@ -84,9 +103,7 @@ class TokenHandler(ClientHandler):
     async def _token(self, client: Client, parameters: Parameters) -> dict[str, Any]:
         services = self.services
         form = TokenForm.of(parameters)
-        return await grants.token(
-            services.db, services.settings.oauth, client, form, resource=services.server.resource
-        )
+        return await grants.token(services.db, services.issuance, client, form)
 
 
 class RevokeHandler(ClientHandler):
@@ -98,6 +115,26 @@ class RevokeHandler(ClientHandler):
 
     async def _revoke(self, client: Client, parameters: Parameters) -> None:
         await revocation.revoke(self.services.db, client, parameters.required("token"))
+
+
+class IntrospectHandler(ClientHandler):
+    """``POST /introspect`` (RFC 7662)."""
+
+    auth_methods = metadata.PROVING_METHODS
+
+    async def post(self) -> None:
+        """Tell what a token is worth now."""
+        self.write_json(await self.serve(self.services.limits.introspect, self._introspect))
+
+    async def _introspect(self, client: Client, parameters: Parameters) -> dict[str, Any]:
+        server = self.services.server
+        return await introspection.introspect(
+            self.services.db,
+            client,
+            parameters.required("token"),
+            issuer=server.issuer,
+            resource=server.resource,
+        )
 
 
 class DocumentHandler(BaseHandler):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from mcpserve import crypto
 from mcpserve.errors import PageError
@@ -108,7 +108,7 @@ class PageHandler(BaseHandler):
             site not in ("same-origin", "none")
             if site
             # A page of ours that hides its referrer sends null.
-            else origin != "null" and urlsplit(origin).netloc != self.request.host
+            else origin != "null" and origin.partition("://")[2] != self.request.host
         )
         token = parameters.one("csrf") or ""
         if foreign or not crypto.same(token, crypto.form_token(self.cookie, *parts)):

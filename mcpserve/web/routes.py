@@ -10,7 +10,7 @@ from mcpserve import log
 from mcpserve.oauth import metadata
 from mcpserve.oauth.metadata import MCP_PATH
 from mcpserve.tools import CALL_SCOPE
-from mcpserve.web import authorization, mcp, oauth, ops, pages, welcome
+from mcpserve.web import authorization, mcp, oauth, ops, pages, registration, welcome
 from mcpserve.web.services import Services
 
 WELL_KNOWN = "/.well-known"
@@ -29,6 +29,8 @@ def routes(services: Services) -> list[URLSpec]:
         URLSpec("/static/style.css", welcome.StyleHandler),
         URLSpec("/token", oauth.TokenHandler),
         URLSpec("/revoke", oauth.RevokeHandler),
+        URLSpec("/introspect", oauth.IntrospectHandler),
+        *registration_routes(services),
         URLSpec(MCP_PATH, mcp.McpHandler),
         URLSpec("/healthz", ops.HealthHandler),
         URLSpec("/readyz", ops.ReadyHandler),
@@ -39,11 +41,19 @@ def routes(services: Services) -> list[URLSpec]:
     ]
 
 
+def registration_routes(services: Services) -> list[URLSpec]:
+    """Return where clients register, unless the operator does not want them to."""
+    enabled = services.settings.oauth.clients.registration.enabled
+    return [URLSpec("/register", registration.RegisterHandler)] if enabled else []
+
+
 def documents(services: Services) -> Mapping[str, Mapping[str, Any]]:
     """Return the well-known documents by path; some clients ask under the path of /mcp."""
     server = services.server
-    authorization_server = metadata.authorization_server(server.issuer, server.scopes.texts)
-    openid = metadata.openid_configuration(server.issuer, server.scopes.texts)
+    clients = services.settings.oauth.clients
+    texts = server.scopes.texts
+    authorization_server = metadata.authorization_server(server.issuer, texts, clients=clients)
+    openid = metadata.openid_configuration(server.issuer, texts, clients=clients)
     resource = metadata.protected_resource(server.issuer, services.settings.mcp.name, [CALL_SCOPE])
     return {
         f"{WELL_KNOWN}/oauth-authorization-server": authorization_server,

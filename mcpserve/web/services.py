@@ -2,16 +2,22 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.oauth.authorize import Server
+from mcpserve.oauth.documents import Documents
+from mcpserve.oauth.grants import Issuance
+from mcpserve.oauth.metadata_documents import MetadataDocuments
+from mcpserve.oauth.presets import Presets
+from mcpserve.oauth.registration import Registration
 from mcpserve.oauth.users import LoginLimits
 from mcpserve.plugins import LoadedPlugins
 from mcpserve.protocol import Exchange
 from mcpserve.ratelimit import Limit
-from mcpserve.settings import Settings
+from mcpserve.settings import LimitSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -19,18 +25,27 @@ class Limits:
     """The failure limits by endpoint."""
 
     authorize: Limit
+    documents: Limit
+    register: Limit
     token: Limit
     revoke: Limit
+    introspect: Limit
     login: LoginLimits
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         """Name each configured limit."""
         login = settings.limits.login
+        registrations = LimitSettings(
+            failures=settings.oauth.clients.registration.per_network, window=timedelta(hours=1)
+        )
         return cls(
             authorize=Limit("authorize", settings.limits.authorize),
+            documents=Limit("documents", settings.limits.authorize),
+            register=Limit("register", registrations),
             token=Limit("token", settings.limits.token),
             revoke=Limit("revoke", settings.limits.revoke),
+            introspect=Limit("introspect", settings.limits.introspect),
             login=LoginLimits(
                 user_and_network=Limit("login", login),
                 user=Limit("login-user", login, factor=10),
@@ -79,6 +94,11 @@ class Services:
     db: Database
     hasher: PasswordHasher
     server: Server
+    issuance: Issuance
+    presets: Presets
+    registration: Registration
+    documents: Documents
+    metadata_documents: MetadataDocuments
     exchange: Exchange
     limits: Limits
     drain: Drain

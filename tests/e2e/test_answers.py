@@ -31,25 +31,26 @@ CLIENT = {"id": "public-client", "name": "Public Client"}
 
 def registered(*uris):
     """Settings with one client that has these redirect URIs."""
-    return {"oauth": {"clients": [CLIENT | {"redirect_uris": uris}]}}
+    return {"oauth": {"clients": {"configured": [CLIENT | {"redirect_uris": uris}]}}}
 
 
 def location(response):
-    assert response.status_code == 303  # AZ-03
+    assert response.status_code == 303
     return response.headers["location"]
 
 
 def parameters(response):
     """Return the parameters of an answer, which must be ASCII and say each thing once."""
-    assert location(response).isascii()  # AZ-05
+    assert location(response).isascii()
     assert not set(location(response)) & set(' "<>\\^`{|}')
     pairs = parse_qsl(urlsplit(location(response)).query, strict_parsing=True)
     assert len(pairs) == len(dict(pairs))
     return dict(pairs)
 
 
+@pytest.mark.proves("AZ-02", "AZ-03", "AZ-05")
 @pytest.mark.parametrize("end", ["approve", "deny", "refuse"])
-async def test_every_answer_carries_issuer_and_exact_state(dsn, end):  # AZ-02, AZ-03, AZ-05
+async def test_every_answer_carries_issuer_and_exact_state(dsn, end):
     async with serving(dsn) as server, server.browser() as browser:
         flow, issuer = Flow(server), server.services.server.issuer
         for state in STATES:
@@ -64,12 +65,14 @@ async def test_every_answer_carries_issuer_and_exact_state(dsn, end):  # AZ-02, 
             assert ("code" in said) == (end == "approve")
 
 
-async def test_no_state_is_answered_by_no_state(dsn):  # AZ-02
+@pytest.mark.proves("AZ-02")
+async def test_no_state_is_answered_by_no_state(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser, state=None)
         assert set(await browser.approve()) == {"code", "iss"}
 
 
+@pytest.mark.proves("AZ-04")
 @pytest.mark.parametrize(
     ("redirect_uri", "start"),
     [
@@ -81,12 +84,13 @@ async def test_no_state_is_answered_by_no_state(dsn):  # AZ-02
         ("com.example.app:/cb", "com.example.app:/cb?code="),
     ],
 )
-def test_the_redirect_uri_is_kept_and_added_to(redirect_uri, start):  # AZ-04
+def test_the_redirect_uri_is_kept_and_added_to(redirect_uri, start):
     url = answer(redirect_uri, "https://issuer.example", state="a b", code="c")
     assert url == f"{start}c&iss=https%3A%2F%2Fissuer.example&state=a+b"
 
 
-async def test_a_registered_query_stays(dsn):  # AZ-04
+@pytest.mark.proves("AZ-04")
+async def test_a_registered_query_stays(dsn):
     uri = "https://client.example/cb?a=1&b=%2F"
     async with serving(dsn, registered(uri)) as server, server.browser() as browser:
         await Flow(server).ask(browser, redirect_uri=uri)
@@ -95,7 +99,8 @@ async def test_a_registered_query_stays(dsn):  # AZ-04
         assert not urlsplit(location(response)).fragment
 
 
-async def test_a_redirect_uri_that_is_not_registered_gets_a_page(dsn):  # RU-01, RU-08
+@pytest.mark.proves("RU-01", "RU-08", "AZ-R2", "RU-07")
+async def test_a_redirect_uri_that_is_not_registered_gets_a_page(dsn):
     assert REGISTERED == CALLBACK
     hostile = ["javascript:alert(1)", 'https://evil.example/"><script>alert(1)</script>', None, ""]
     async with serving(dsn, MANY) as server, server.http() as http:
@@ -110,7 +115,8 @@ async def test_a_redirect_uri_that_is_not_registered_gets_a_page(dsn):  # RU-01,
             assert "http-equiv" not in response.text, uri
 
 
-async def test_the_page_shows_the_wrong_redirect_uri_as_text(dsn):  # RU-08
+@pytest.mark.proves("RU-08", "SE-05")
+async def test_the_page_shows_the_wrong_redirect_uri_as_text(dsn):
     async with serving(dsn) as server, server.http() as http:
         for uri in ("javascript:alert(1)", "https://evil.example/<b>?a=1&b=2", CALLBACK + "/"):
             query = Flow(server).parameters(redirect_uri=uri)
@@ -118,7 +124,8 @@ async def test_the_page_shows_the_wrong_redirect_uri_as_text(dsn):  # RU-08
             assert f": {escape(uri)}</p>" in response.text
 
 
-async def test_a_redirect_uri_that_is_there_twice_gets_a_page(dsn):  # rung 2, RU-07
+@pytest.mark.proves("AZ-R2")
+async def test_a_redirect_uri_that_is_there_twice_gets_a_page(dsn):
     async with serving(dsn) as server, server.http() as http:
         for uris in ([CALLBACK, CALLBACK], [CALLBACK, "https://evil.example/"]):
             query = Flow(server).parameters(redirect_uri=uris)
@@ -126,8 +133,9 @@ async def test_a_redirect_uri_that_is_there_twice_gets_a_page(dsn):  # rung 2, R
             assert (response.status_code, "location" in response.headers) == (400, False)
 
 
+@pytest.mark.proves("RU-03", "RU-04")
 @pytest.mark.parametrize("uri", LOOPBACK)
-async def test_a_code_is_bound_to_the_port_that_was_asked_for(dsn, uri):  # RU-03, RU-04
+async def test_a_code_is_bound_to_the_port_that_was_asked_for(dsn, uri):
     asked, other = uri.replace("/cb", ":5555/cb"), uri.replace("/cb", ":5556/cb")
     async with serving(dsn, registered(uri)) as server, server.browser() as browser:
         flow = Flow(server, redirect_uri=asked)
@@ -141,7 +149,8 @@ async def test_a_code_is_bound_to_the_port_that_was_asked_for(dsn, uri):  # RU-0
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_a_waiting_request_is_of_one_browser(dsn):  # AZ-09
+@pytest.mark.proves("AZ-09")
+async def test_a_waiting_request_is_of_one_browser(dsn):
     async with serving(dsn) as server, server.browser() as mine, server.browser() as other:
         await Flow(server).ask(mine)
         form = mine.fields()
@@ -159,7 +168,8 @@ async def test_a_waiting_request_is_of_one_browser(dsn):  # AZ-09
         assert "code" in await mine.approve()
 
 
-async def test_a_waiting_request_is_stored_as_its_digest_and_expires(dsn):  # AZ-09
+@pytest.mark.proves("AZ-09")
+async def test_a_waiting_request_is_stored_as_its_digest_and_expires(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         row = await server.db.one(
@@ -175,8 +185,9 @@ async def test_a_waiting_request_is_stored_as_its_digest_and_expires(dsn):  # AZ
         assert await server.db.rows("SELECT FROM oauth_authorization_codes") == []
 
 
+@pytest.mark.proves("AZ-10")
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_two_tabs_are_decided_in_either_order(dsn, order):  # AZ-10
+async def test_two_tabs_are_decided_in_either_order(dsn, order):
     async with serving(dsn) as server, server.browser() as browser:
         flow = Flow(server)
         tabs = [await flow.ask(browser, state=state) for state in ("tab 0", "tab 1")]
@@ -185,8 +196,9 @@ async def test_two_tabs_are_decided_in_either_order(dsn, order):  # AZ-10
             assert (await browser.approve())["state"] == f"tab {number}"
 
 
+@pytest.mark.proves("AZ-10")
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_two_tabs_at_the_login_page_need_one_login(dsn, order):  # AZ-10
+async def test_two_tabs_at_the_login_page_need_one_login(dsn, order):
     async with serving(dsn) as server, server.browser() as browser:
         flow = Flow(server)
         tabs = [
@@ -200,7 +212,8 @@ async def test_two_tabs_at_the_login_page_need_one_login(dsn, order):  # AZ-10
             assert (await browser.approve())["state"] == f"tab {number}"
 
 
-async def test_a_code_is_random_short_lived_and_stored_as_its_digest(dsn):  # AZ-13
+@pytest.mark.proves("AZ-13")
+async def test_a_code_is_random_short_lived_and_stored_as_its_digest(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         codes = []
         for _ in range(2):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import postgres
+import pytest
 from locks import race
 from postgres_proxy import proxy
 from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, USER, Flow, serving
@@ -18,7 +19,8 @@ CLIENTS = [
     {"id": OTHER, "redirect_uris": [CALLBACK]},
     {"id": SECRET_CLIENT, "redirect_uris": [CALLBACK], "secret": SECRET},
 ]
-SETTINGS = {"oauth": {"clients": CLIENTS, "scopes": {"extra": "Something more"}}}
+SETTINGS = {"oauth": {"clients": {"configured": CLIENTS}, "scopes": {"extra": "Something more"}}}
+LATER = "UPDATE oauth_authorization_codes SET used_at = used_at - interval '10 s'"
 EXPIRE = "UPDATE oauth_authorization_codes SET expires_at = clock_timestamp()"
 
 
@@ -30,7 +32,8 @@ def grant_states(dsn):
     return sorted(state for (state,) in postgres.query(dsn, "SELECT state FROM mcp_sessions"))
 
 
-async def test_every_bad_code_gets_the_same_answer(dsn):  # AC-01, TK-05
+@pytest.mark.proves("AC-01", "TK-05")
+async def test_every_bad_code_gets_the_same_answer(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         code, spent = await flow.code(), await flow.code()
@@ -56,7 +59,8 @@ async def test_every_bad_code_gets_the_same_answer(dsn):  # AC-01, TK-05
         assert grant_states(dsn) == ["revoked"]
 
 
-async def test_a_disabled_client_cannot_exchange(dsn):  # AC-01
+@pytest.mark.proves("AC-01")
+async def test_a_disabled_client_cannot_exchange(dsn):
     async with serving(dsn) as server:
         code = await Flow(server).code()
         await clients.set_disabled(server.db, PUBLIC_CLIENT, disabled=True)
@@ -64,7 +68,8 @@ async def test_a_disabled_client_cannot_exchange(dsn):  # AC-01
             assert error(await Flow(server).exchange(code)) == (401, "invalid_client")
 
 
-async def test_the_code_itself_is_needed(dsn):  # AC-02
+@pytest.mark.proves("AC-02")
+async def test_the_code_itself_is_needed(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -72,7 +77,8 @@ async def test_the_code_itself_is_needed(dsn):  # AC-02
             assert error(await flow.exchange(code, code=None)) == (400, "invalid_request")
 
 
-async def test_the_verifier_must_be_the_one_of_the_challenge(dsn):  # AC-03, AC-06
+@pytest.mark.proves("AC-03", "AC-06")
+async def test_the_verifier_must_be_the_one_of_the_challenge(dsn):
     wrong = [None, "w" * 43, "v" * 42, "v" * 44, "v" * 129, "V" * 43]
     wrong += ["v" * 42 + end for end in " +é"]
     wrong += [crypto.pkce_s256("v" * 43)]  # the challenge itself
@@ -87,13 +93,15 @@ async def test_the_verifier_must_be_the_one_of_the_challenge(dsn):  # AC-03, AC-
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_every_verifier_of_the_standard_works(dsn):  # AC-03
+@pytest.mark.proves("AC-03")
+async def test_every_verifier_of_the_standard_works(dsn):
     async with serving(dsn) as server:
         for verifier in ("a" * 43, "Z" * 128, "-._~" + "0" * 40):
             assert await Flow(server, verifier=verifier).tokens()
 
 
-async def test_an_impossible_verifier_never_works(dsn):  # AC-03
+@pytest.mark.proves("AC-03")
+async def test_an_impossible_verifier_never_works(dsn):
     async with serving(dsn) as server:
         for verifier in ("v" * 42, "v" * 129, "v" * 42 + "+"):
             flow = Flow(server, verifier=verifier)
@@ -101,7 +109,8 @@ async def test_an_impossible_verifier_never_works(dsn):  # AC-03
             assert error(answer) == (400, "invalid_grant")
 
 
-async def test_the_redirect_uri_may_be_left_out_but_not_be_another(dsn):  # AC-04
+@pytest.mark.proves("AC-04")
+async def test_the_redirect_uri_may_be_left_out_but_not_be_another(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -112,7 +121,8 @@ async def test_the_redirect_uri_may_be_left_out_but_not_be_another(dsn):  # AC-0
         assert (await flow.exchange(await flow.code())).status_code == 200
 
 
-async def test_the_resource_cannot_become_another(dsn):  # AC-05
+@pytest.mark.proves("AC-05", "RI-01", "RI-02", "RI-03")
+async def test_the_resource_cannot_become_another(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         mine = server.services.server.resource
@@ -129,7 +139,8 @@ async def test_the_resource_cannot_become_another(dsn):  # AC-05
             code = await flow.code(resource=None)
 
 
-async def test_five_failures_cost_the_code_and_nothing_else(dsn):  # AC-06
+@pytest.mark.proves("AC-06")
+async def test_five_failures_cost_the_code_and_nothing_else(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         patient, code = await flow.code(), await flow.code()
@@ -144,7 +155,8 @@ async def test_five_failures_cost_the_code_and_nothing_else(dsn):  # AC-06
         assert (await flow.call_mcp(tokens["access_token"])).status_code == 200
 
 
-async def test_what_others_get_wrong_is_no_failure_of_the_code(dsn):  # AC-06, AC-08, CA-11
+@pytest.mark.proves("AC-06", "AC-08", "CA-11")
+async def test_what_others_get_wrong_is_no_failure_of_the_code(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server).confidential()
         code = await flow.code()
@@ -155,7 +167,8 @@ async def test_what_others_get_wrong_is_no_failure_of_the_code(dsn):  # AC-06, A
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_failures_are_counted_without_end(dsn):  # AC-06
+@pytest.mark.proves("AC-06")
+async def test_failures_are_counted_without_end(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -165,13 +178,15 @@ async def test_failures_are_counted_without_end(dsn):  # AC-06
             assert error(answer) == (400, "invalid_grant")
 
 
-async def test_a_replay_by_the_owner_ends_the_grant(dsn):  # AC-07
+@pytest.mark.proves("AC-07")
+async def test_a_replay_by_the_owner_ends_the_grant(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         others = await flow.tokens()
         code = await flow.code()
         first = (await flow.exchange(code)).json()
         second = (await flow.refresh(first["refresh_token"])).json()
+        postgres.query(dsn, LATER)
         assert error(await flow.exchange(code)) == (400, "invalid_grant")
         assert grant_states(dsn) == ["active", "compromised"]
         for tokens in (first, second):
@@ -182,7 +197,34 @@ async def test_a_replay_by_the_owner_ends_the_grant(dsn):  # AC-07
         assert await flow.tokens()
 
 
-async def test_a_replay_by_anybody_else_ends_nothing(dsn):  # AC-08
+@pytest.mark.proves("AC-10")
+async def test_who_asks_twice_is_refused_and_keeps_what_it_got(dsn):
+    async with serving(dsn) as server:
+        flow = Flow(server)
+        code = await flow.code()
+        tokens = (await flow.exchange(code)).json()
+        with unchanged(dsn):
+            for _ in range(3):
+                assert error(await flow.exchange(code)) == (400, "invalid_grant")
+        assert (await flow.call_mcp(tokens["access_token"])).status_code == 200
+        assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
+
+
+@pytest.mark.proves("AC-07", "AC-12", "TR-14")
+async def test_an_exchange_whose_answer_was_lost_with_the_database_needs_a_new_login(dsn):
+    # No window makes up for this: whoever asks again is refused, and nothing worse.
+    async with proxy(dsn) as network, serving(network.dsn) as server:
+        flow = Flow(server)
+        code = await flow.code()
+        network.cut_after = b"COMMIT\0"
+        assert error(await flow.exchange(code)) == (503, "temporarily_unavailable")
+        assert error(await flow.exchange(code)) == (400, "invalid_grant")
+        assert grant_states(dsn) == ["active"]
+        assert await flow.tokens()
+
+
+@pytest.mark.proves("AC-08")
+async def test_a_replay_by_anybody_else_ends_nothing(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server).confidential()
         code = await flow.code()
@@ -201,7 +243,8 @@ async def test_a_replay_by_anybody_else_ends_nothing(dsn):  # AC-08
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_replay_is_noticed_as_long_as_the_grant_lives(dsn):  # AC-09
+@pytest.mark.proves("AC-09")
+async def test_a_replay_is_noticed_as_long_as_the_grant_lives(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -217,7 +260,8 @@ async def test_a_replay_is_noticed_as_long_as_the_grant_lives(dsn):  # AC-09
         assert (await flow.call_mcp(tokens["access_token"])).status_code == 401
 
 
-async def test_of_many_exchanges_at_once_one_wins_and_keeps_what_it_won(dsn):  # AC-10
+@pytest.mark.proves("AC-10")
+async def test_of_many_exchanges_at_once_one_wins_and_keeps_what_it_won(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -232,7 +276,8 @@ async def test_of_many_exchanges_at_once_one_wins_and_keeps_what_it_won(dsn):  #
         assert (await flow.refresh(winner.json()["refresh_token"])).status_code == 200
 
 
-async def test_the_scope_of_an_exchange_is_that_of_the_consent(dsn):  # AC-11
+@pytest.mark.proves("AC-11")
+async def test_the_scope_of_an_exchange_is_that_of_the_consent(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         for scope in ("extra", "mcp.tools.call extra", "nonsense", '"'):
@@ -240,7 +285,8 @@ async def test_the_scope_of_an_exchange_is_that_of_the_consent(dsn):  # AC-11
             assert answer.json()["scope"] == "mcp.tools.call"
 
 
-async def test_an_exchange_that_was_cut_off_leaves_nothing(dsn):  # AC-12
+@pytest.mark.proves("AC-12")
+async def test_an_exchange_that_was_cut_off_leaves_nothing(dsn):
     async with proxy(dsn) as network, serving(network.dsn) as server:
         flow = Flow(server)
         code = await flow.code()

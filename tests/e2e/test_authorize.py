@@ -3,6 +3,7 @@
 from itertools import combinations, product
 from urllib.parse import parse_qsl, urlencode
 
+import pytest
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, USER, Flow, serving
 
 from mcpserve.oauth import clients
@@ -102,7 +103,7 @@ async def ask(http, flow, changes):
 
 def told(response, redirect_uri=CALLBACK):
     """Return the answer that a redirect carries, after checking where it goes."""
-    assert response.status_code == 303  # AZ-03
+    assert response.status_code == 303
     location = response.headers["location"]
     assert location.isascii()
     assert location.startswith(f"{redirect_uri}?")
@@ -121,7 +122,8 @@ def refusal(response):
     return TITLES[title]
 
 
-async def test_each_check_refuses_alone_and_the_earlier_of_two_wins(dsn):  # AZ-01
+@pytest.mark.proves("AZ-01")
+async def test_each_check_refuses_alone_and_the_earlier_of_two_wins(dsn):
     async with serving(dsn, MANY) as server, server.http() as http:
         flow = Flow(server)
         expected, seen = {}, {}
@@ -134,7 +136,9 @@ async def test_each_check_refuses_alone_and_the_earlier_of_two_wins(dsn):  # AZ-
         assert seen == expected
 
 
-async def test_every_fault_of_a_known_client_is_told_to_the_client(dsn):  # AZ-01, AZ-02
+@pytest.mark.proves("AZ-R3", "AZ-R4", "AZ-R5", "AZ-R6", "AZ-R7", "AZ-R8", "AZ-R9", "AZ-R10")
+@pytest.mark.proves("AZ-01", "AZ-02", "AZ-03", "RI-01")
+async def test_every_fault_of_a_known_client_is_told_to_the_client(dsn):
     async with serving(dsn) as server, server.http() as http:
         issuer = server.services.server.issuer
         for changes, error in FAULTS:
@@ -147,7 +151,8 @@ async def test_every_fault_of_a_known_client_is_told_to_the_client(dsn):  # AZ-0
         assert pending.n == 0
 
 
-async def test_a_state_that_is_there_twice_is_not_told(dsn):  # rung 4
+@pytest.mark.proves("AZ-R4", "AZ-02")
+async def test_a_state_that_is_there_twice_is_not_told(dsn):
     async with serving(dsn) as server, server.http() as http:
         for states in (["a", "b"], ["a", "a"], ["", "a"]):
             answer = told(await ask(http, Flow(server), {"state": states}))
@@ -156,7 +161,8 @@ async def test_a_state_that_is_there_twice_is_not_told(dsn):  # rung 4
             assert answer["iss"] == server.services.server.issuer
 
 
-async def test_an_unknown_client_gets_a_page_and_no_cookie(dsn):  # rung 1
+@pytest.mark.proves("AZ-R1")
+async def test_an_unknown_client_gets_a_page_and_no_cookie(dsn):
     pages = [
         (None, "incomplete link"),
         ("", "incomplete link"),
@@ -173,13 +179,15 @@ async def test_an_unknown_client_gets_a_page_and_no_cookie(dsn):  # rung 1
             assert "set-cookie" not in response.headers, changes
 
 
-async def test_a_disabled_client_is_unknown(dsn):  # rung 1
+@pytest.mark.proves("AZ-R1")
+async def test_a_disabled_client_is_unknown(dsn):
     async with serving(dsn) as server, server.http() as http:
         await clients.set_disabled(server.db, PUBLIC_CLIENT, disabled=True)
         assert refusal(await ask(http, Flow(server), {})) == "unknown application"
 
 
-async def test_a_program_gets_the_error_as_json(dsn):  # rungs 1 and 2, TR-15
+@pytest.mark.proves("AZ-R1", "AZ-R2", "TR-15")
+async def test_a_program_gets_the_error_as_json(dsn):
     faults = [
         ({"client_id": "nobody"}, "invalid_client"),
         ({"client_id": None}, "invalid_request"),
@@ -199,14 +207,16 @@ async def test_a_program_gets_the_error_as_json(dsn):  # rungs 1 and 2, TR-15
             assert "evil.example" not in response.text, changes
 
 
-async def test_an_address_that_is_too_long_is_refused(dsn):  # rung 0
+@pytest.mark.proves("AZ-R0")
+async def test_an_address_that_is_too_long_is_refused(dsn):
     async with serving(dsn) as server, server.http() as http:
         response = await ask(http, Flow(server), {"state": "s" * 17_000})
         assert response.status_code == 414
         assert "location" not in response.headers
 
 
-async def test_bytes_that_are_no_text_are_refused(dsn):  # rung 0, TR-08, TR-09, AZ-05
+@pytest.mark.proves("AZ-R0", "TR-08", "TR-09", "AZ-05")
+async def test_bytes_that_are_no_text_are_refused(dsn):
     async with serving(dsn) as server, server.http() as http:
         query = urlencode(Flow(server).parameters(state=None))
         for state in ("%ff", "%c3%28", "%", "%2", "%00", "%0a", "%0d%0aSet-Cookie:%20a=b", "%09"):
@@ -215,7 +225,8 @@ async def test_bytes_that_are_no_text_are_refused(dsn):  # rung 0, TR-08, TR-09,
             assert "set-cookie" not in response.headers, state
 
 
-async def test_unknown_and_unsupported_parameters_are_ignored(dsn):  # TR-06, AZ-07
+@pytest.mark.proves("TR-06", "AZ-07")
+async def test_unknown_and_unsupported_parameters_are_ignored(dsn):
     ignored = {
         "nonce": "n",
         "max_age": "0",
@@ -233,7 +244,8 @@ async def test_unknown_and_unsupported_parameters_are_ignored(dsn):  # TR-06, AZ
         assert response.headers["location"].startswith("/consent?request=")
 
 
-async def test_empty_parameters_are_absent(dsn):  # TR-05
+@pytest.mark.proves("TR-05")
+async def test_empty_parameters_are_absent(dsn):
     empty = dict.fromkeys(("scope", "resource", "prompt", "response_mode", "request", "state"), "")
     async with serving(dsn) as server, server.http() as http:
         assert (await ask(http, Flow(server), empty)).headers["location"].startswith("/consent?")
@@ -241,7 +253,8 @@ async def test_empty_parameters_are_absent(dsn):  # TR-05
         assert row == (None, ["mcp.tools.call"])
 
 
-async def test_nothing_happens_before_a_person_decides(dsn):  # AZ-06
+@pytest.mark.proves("AZ-06")
+async def test_nothing_happens_before_a_person_decides(dsn):
     counts = """SELECT (SELECT count(*) FROM oauth_authorization_codes) AS codes,
                        (SELECT count(*) FROM mcp_sessions) AS grants,
                        (SELECT count(*) FROM authorization_requests) AS pending"""
@@ -254,7 +267,8 @@ async def test_nothing_happens_before_a_person_decides(dsn):  # AZ-06
         assert await server.db.one(counts) == (1, 0, 1)
 
 
-async def test_other_methods_leave_no_trace(dsn):  # rung 0, AZ-12
+@pytest.mark.proves("AZ-R0", "AZ-12")
+async def test_other_methods_leave_no_trace(dsn):
     async with serving(dsn) as server, server.http() as http:
         for method in ("HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             response = await http.request(method, "/authorize", params=Flow(server).parameters())
@@ -264,6 +278,7 @@ async def test_other_methods_leave_no_trace(dsn):  # rung 0, AZ-12
         assert rows == []
 
 
+@pytest.mark.proves("RL-03")
 async def test_only_refused_requests_count_toward_the_limit(dsn):
     few = {"limits": {"authorize": {"failures": 2}}}
     async with serving(dsn, few) as server, server.http() as http:

@@ -5,6 +5,7 @@ import re
 
 import httpx
 import postgres
+import pytest
 from serving import SECRET, Flow, serving
 from tables import unchanged
 from wire import send
@@ -53,7 +54,8 @@ def check_invalid_token(server, answer):
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_without_credentials_the_challenge_names_no_error(dsn):  # BR-01
+@pytest.mark.proves("BR-01")
+async def test_without_credentials_the_challenge_names_no_error(dsn):
     async with serving(dsn) as server:
         for authorization in (None, "", "Basic YTpi", "Digest x", "bearerx", "Bearerx y"):
             answer = await ask(server, authorization)
@@ -61,7 +63,8 @@ async def test_without_credentials_the_challenge_names_no_error(dsn):  # BR-01
             assert challenge(answer) == where_to_go(server)
 
 
-async def test_the_challenge_is_the_same_whatever_was_sent(dsn):  # BR-01, BR-07
+@pytest.mark.proves("BR-01", "BR-07")
+async def test_the_challenge_is_the_same_whatever_was_sent(dsn):
     public = {"server": {"public_url": "https://mcp.example.org"}}
     async with serving(dsn, public) as server, server.http() as http:
         texts = set()
@@ -78,14 +81,16 @@ async def test_the_challenge_is_the_same_whatever_was_sent(dsn):  # BR-01, BR-07
         assert "zZz" not in texts.pop()
 
 
-async def test_a_malformed_or_unknown_token_is_invalid(dsn):  # BR-02, BR-05
+@pytest.mark.proves("BR-02", "BR-05")
+async def test_a_malformed_or_unknown_token_is_invalid(dsn):
     tokens = ("", "a b", "a,b", '"a"', "é", "=", "mcps_at_unknown", "a" * 8000, "Bearer", "\t", "*")
     async with serving(dsn) as server:
         for token in tokens:
             check_invalid_token(server, await ask(server, f"Bearer {token}".rstrip()))
 
 
-async def test_a_dead_token_is_invalid(dsn):  # BR-02, RI-04
+@pytest.mark.proves("BR-02", "RI-04")
+async def test_a_dead_token_is_invalid(dsn):
     ended = "UPDATE mcp_sessions SET state = '{}', ended_at = clock_timestamp()"
     async with serving(dsn) as server:
         for death in (
@@ -103,7 +108,8 @@ async def test_a_dead_token_is_invalid(dsn):  # BR-02, RI-04
                 check_invalid_token(server, await ask(server, f"Bearer {token}"))
 
 
-async def test_a_token_of_another_resource_is_invalid(dsn):  # RI-04
+@pytest.mark.proves("RI-04")
+async def test_a_token_of_another_resource_is_invalid(dsn):
     elsewhere = {"server": {"public_url": "https://other.example.org"}}
     async with serving(dsn) as server, serving(dsn, elsewhere, with_user=False) as other:
         token = (await Flow(server).tokens())["access_token"]
@@ -111,7 +117,8 @@ async def test_a_token_of_another_resource_is_invalid(dsn):  # RI-04
         check_invalid_token(other, await ask(other, f"Bearer {token}"))
 
 
-async def test_only_an_access_token_opens_the_door(dsn):  # BR-06
+@pytest.mark.proves("BR-06")
+async def test_only_an_access_token_opens_the_door(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         code, tokens = await flow.code(), await flow.tokens()
@@ -122,7 +129,8 @@ async def test_only_an_access_token_opens_the_door(dsn):  # BR-06
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_missing_scope_is_told_with_all_that_are_needed(dsn):  # BR-03
+@pytest.mark.proves("BR-03")
+async def test_a_missing_scope_is_told_with_all_that_are_needed(dsn):
     async with serving(dsn, EXTRA) as server:
         flow = Flow(server)
         token = (await flow.tokens())["access_token"]
@@ -137,7 +145,8 @@ async def test_a_missing_scope_is_told_with_all_that_are_needed(dsn):  # BR-03
         assert (await flow.call_tool(tokens["access_token"])).status_code == 200
 
 
-async def test_a_token_in_the_url_or_the_body_is_not_looked_at(dsn):  # BR-04
+@pytest.mark.proves("BR-04")
+async def test_a_token_in_the_url_or_the_body_is_not_looked_at(dsn):
     async with serving(dsn) as server:
         token = (await Flow(server).tokens())["access_token"]
         for answer in (
@@ -151,14 +160,16 @@ async def test_a_token_in_the_url_or_the_body_is_not_looked_at(dsn):  # BR-04
         assert 400 <= answer.status_code < 500
 
 
-async def test_the_scheme_is_read_in_any_case(dsn):  # BR-05
+@pytest.mark.proves("BR-05")
+async def test_the_scheme_is_read_in_any_case(dsn):
     async with serving(dsn) as server:
         token = (await Flow(server).tokens())["access_token"]
         for scheme in ("Bearer", "bearer", "BEARER", "bEaReR", "Bearer "):
             assert (await ask(server, f"{scheme} {token}")).status_code == 200
 
 
-async def test_two_tokens_are_one_too_many(dsn):  # BR-05
+@pytest.mark.proves("BR-05")
+async def test_two_tokens_are_one_too_many(dsn):
     async with serving(dsn) as server:
         token = (await Flow(server).tokens())["access_token"]
         good = f"Bearer {token}"
@@ -168,7 +179,8 @@ async def test_two_tokens_are_one_too_many(dsn):  # BR-05
         check_invalid_token(server, await ask(server, f"{good}, {good}"))
 
 
-async def test_the_token_is_judged_before_the_body_is_parsed_or_a_large_one_sent(dsn):  # BR-08
+@pytest.mark.proves("BR-08")
+async def test_the_token_is_judged_before_the_body_is_parsed_or_a_large_one_sent(dsn):
     async with serving(dsn) as server:
         head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
         assert (await send(server.url, head.encode())).status == 401
@@ -176,7 +188,8 @@ async def test_the_token_is_judged_before_the_body_is_parsed_or_a_large_one_sent
         check_invalid_token(server, answer)
 
 
-async def test_every_request_is_judged_anew(dsn):  # BR-08, RV-08
+@pytest.mark.proves("BR-08", "RV-08")
+async def test_every_request_is_judged_anew(dsn):
     async with serving(dsn) as server, server.http() as http:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -196,11 +209,13 @@ async def test_only_post_asks_for_a_token(dsn):
             assert "www-authenticate" not in answer.headers
 
 
-def test_a_plugin_learns_who_calls_and_never_the_token():  # BR-09
+@pytest.mark.proves("BR-09")
+def test_a_plugin_learns_who_calls_and_never_the_token():
     assert set(Principal.__dataclass_fields__) == {"client_id", "subject", "scopes"}
 
 
-async def test_a_browser_client_may_read_the_challenge(dsn):  # TR-16
+@pytest.mark.proves("TR-16")
+async def test_a_browser_client_may_read_the_challenge(dsn):
     cors = {"cors": {"origins": ["https://app.example"]}}
     async with serving(dsn, cors) as server, server.http() as http:
         answer = await http.post("/mcp", json=PING, headers={"Origin": "https://app.example"})

@@ -7,6 +7,7 @@ import re
 import postgres
 import pytest
 from e2e.process import add_user, configure, invoke
+from e2e.registering import register
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, USER, Flow, serving
 
 
@@ -81,7 +82,8 @@ def test_a_public_client_is_added_without_a_secret(config):
     assert "http://127.0.0.1/callback" in shown
 
 
-async def test_a_made_secret_is_printed_once_and_works(dsn, config):  # CA-12
+@pytest.mark.proves("CA-12", "AD-02")
+async def test_a_made_secret_is_printed_once_and_works(dsn, config):
     words = ("client", "add", "--id", "web", "--redirect-uri", CALLBACK)
     printed = await asyncio.to_thread(done, config, *words)
     secret = re.search(r"client_secret  (mcps_cs_\S{43}) ", printed)[1]
@@ -93,6 +95,7 @@ async def test_a_made_secret_is_printed_once_and_works(dsn, config):  # CA-12
         assert (await Flow(server, client_id="web", secret=secret).tokens())["access_token"]
 
 
+@pytest.mark.proves("AD-02")
 async def test_a_secret_from_standard_input_works_and_is_not_printed(dsn, config):
     words = ("client", "add", "--id", "web", "--redirect-uri", CALLBACK, "--secret-stdin")
     printed = await asyncio.to_thread(done, config, *words, stdin=f"{SECRET}\n")
@@ -110,6 +113,7 @@ def test_a_client_is_overwritten_only_when_asked(config):
     assert CALLBACK not in done(config, "client", "show", "web")
 
 
+@pytest.mark.proves("RF-08")
 async def test_a_disabled_client_is_refused_until_it_is_enabled(dsn, config):
     async with serving(dsn) as server:
         tokens = await Flow(server).tokens()
@@ -123,6 +127,7 @@ async def test_a_disabled_client_is_refused_until_it_is_enabled(dsn, config):
         assert (await Flow(server).tokens())["access_token"]
 
 
+@pytest.mark.proves("AD-02", "CO-13", "RV-08")
 async def test_a_revoked_grant_is_refused_at_the_next_request(dsn, config):
     async with serving(dsn) as server:
         mine = await Flow(server).tokens()
@@ -141,6 +146,7 @@ async def test_a_revoked_grant_is_refused_at_the_next_request(dsn, config):
         assert column(everything, "STATE") == ["active", "revoked"]
 
 
+@pytest.mark.proves("AD-02", "CO-13")
 @pytest.mark.parametrize(
     ("chosen", "revoked"),
     [(("--client", PUBLIC_CLIENT), 1), (("--user", USER), 2), (("--all",), 2)],
@@ -218,3 +224,59 @@ def test_schema_knows_the_settings_and_those_of_the_plugins(tmp_path):
     assert {"server", "oauth", "plugins"} <= schema["properties"].keys()
     weather = schema["properties"]["plugins"]["properties"]["get_weather"]
     assert "forecast_url" in weather["properties"]["config"]["properties"]
+
+
+def test_a_preset_fills_in_a_client(config):
+    result = invoke(config, "client", "add", "--preset", "chatgpt")
+    assert result.exit_code == 0, result.stderr
+    assert "https://chatgpt.com/connector/oauth/{id}" in result.stderr
+    assert re.search("client_id +chatgpt\nclient_secret +mcps_cs_", result.stdout)
+    shown = done(config, "client", "show", "chatgpt")
+    assert re.search("^name +ChatGPT$", shown, re.M)
+    assert "https://chatgpt.com/connector_platform_oauth_redirect\n" in shown
+    assert "{id}" not in shown
+    assert re.search("^reuse window +0:01:00$", shown, re.M)
+
+
+def test_what_is_given_beside_a_preset_wins(config):
+    own = "https://chatgpt.com/connector/oauth/abc"
+    words = ("--preset", "chatgpt", "--id", "mine", "--name", "Mine", "--reuse-window", "5s")
+    invoke(config, "client", "add", *words, "--redirect-uri", own, "--public")
+    shown = done(config, "client", "show", "mine")
+    assert own in shown
+    assert re.search("^name +Mine$", shown, re.M)
+    assert re.search("^reuse window +0:00:05$", shown, re.M)
+
+
+@pytest.mark.parametrize("words", [("--id", "a"), ("--redirect-uri", CALLBACK), ()])
+def test_a_client_without_preset_needs_id_and_redirect_uri(config, words):
+    result = invoke(config, "client", "add", *words)
+    assert result.exit_code == 2
+    assert "--preset" in result.stderr
+
+
+@pytest.mark.proves("DC-08")
+async def test_registrations_that_are_alike_are_one_line(dsn, config):
+    cursor = "https://www.cursor.com/agents/mcp/oauth/callback"
+    async with serving(dsn) as server:
+        for port in (1, 2, 3):
+            uri = f"http://127.0.0.1:{port}/callback"
+            last = await register(server, uri, client_name="Claude")
+        await Flow(server, last, redirect_uri=uri).tokens()
+        await register(server, uri, client_name="Other")
+        await register(server, cursor, client_name="Cursor")
+    table = await asyncio.to_thread(done, config, "client", "list")
+    lines = dict(zip(column(table, "NAME"), table.splitlines()[1:], strict=True))
+    assert len(lines) == 5
+    assert re.match(rf"{last} +3 +Claude +public +registration +- +20..-..-.. ", lines["Claude"])
+    assert re.search("1 +Cursor +public +registration +cursor +- +enabled", lines["Cursor"])
+    each = await asyncio.to_thread(done, config, "client", "list", "--all")
+    assert column(each, "NAME").count("Claude") == 3
+    assert set(column(each, "COUNT")) == {"1"}
+    await asyncio.to_thread(done, config, "client", "disable", last)
+    table = await asyncio.to_thread(done, config, "client", "list")
+    found = zip(column(table, "NAME"), column(table, "COUNT"), column(table, "STATE"), strict=True)
+    assert {("Claude", "1", "disabled"), ("Claude", "2", "enabled")} <= set(found)
+    shown = await asyncio.to_thread(done, config, "client", "show", last)
+    assert re.search("^from +registration$", shown, re.M)
+    assert re.search("^last login +20", shown, re.M)

@@ -12,7 +12,8 @@ from mcpserve.cli import main
 
 COMMANDS = """
     call, check, cleanup, client add, client disable, client enable, client list, client show,
-    db check, db init, grant list, grant revoke, plugin list, schema, serve,
+    db check, db init, grant explain, grant list, grant revoke, key add, key list, key retire,
+    plugin list, schema, serve,
     user add, user disable, user enable, user list, user password
 """
 
@@ -65,6 +66,7 @@ def test_every_example_is_understood(name):
         understood(re.sub(r"  +.*", "", example))
 
 
+@pytest.mark.proves("AD-02")
 def test_no_option_or_argument_takes_a_secret():
     words = ("password", "secret", "token", "key")
     for name, command in ALL.items():
@@ -74,6 +76,7 @@ def test_no_option_or_argument_takes_a_secret():
             assert not (takes_text and asks), f"{name}: {parameter.name}"
 
 
+@pytest.mark.proves("AD-02")
 def test_a_terminal_is_asked_twice_and_shows_nothing_of_the_password(dsn, tmp_path):
     path = configure(tmp_path, dsn=dsn)
     with at_terminal(path, "user", "add", "alice") as terminal:

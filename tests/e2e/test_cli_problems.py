@@ -41,6 +41,7 @@ PROBLEMS = {
     "no such grant": (("grant", "revoke", NO_GRANT), WRONG, "no active grant"),
     "nobody's grants": (("grant", "revoke", "--user", "bob"), WRONG, "no user 'bob'"),
     "no client's grants": (("grant", "revoke", "--client", "x"), WRONG, "no client 'x'"),
+    "no such key": (("key", "retire", "3fa94c0d7be1"), WRONG, "no key '3fa94c0d7be1' to retire"),
     "arguments not JSON": (("call", "calculator", "{"), MISUSED, "not JSON"),
     "arguments too deep": (("call", "calculator", "[" * 99_999), MISUSED, "not JSON"),
     "arguments no object": (("call", "calculator", "[]"), MISUSED, "must be a JSON object"),
@@ -71,6 +72,7 @@ def test_what_cannot_be_done_is_told_in_words(unused, tmp_path, case):
     assert text in result.stderr
 
 
+@pytest.mark.proves("LG-05")
 @pytest.mark.parametrize("case", INPUT)
 @pytest.mark.parametrize("words", [("user", "add", "bob"), ("user", "password", USER)])
 def test_a_password_that_cannot_be_set_is_told_in_words(dsn, tmp_path, words, case):
@@ -98,8 +100,8 @@ CONFIGURATIONS = {
         "plugins.get_weather: config.timeout: ",
     ),
     "client's URI": (
-        "oauth: {clients: [{id: a, redirect_uris: ['http://a.example/']}]}",
-        "oauth.clients.0.redirect_uris: ",
+        "oauth: {clients: {configured: [{id: a, redirect_uris: ['http://a.example/']}]}}",
+        "oauth.clients.configured.0.redirect_uris: ",
     ),
     "not a database": ("database: {url: 'mysql://bob:hunter2@a/b'}", "database.url: expected"),
 }
@@ -120,10 +122,10 @@ def test_a_wrong_configuration_is_told_with_its_place(unused, tmp_path, case, co
 
 def test_check_tells_every_problem_at_once(tmp_path):
     clients = [{"id": "a", "redirect_uris": ["http://a.example/"]}]
-    config = configure(tmp_path, oauth={"clients": clients}, plugins={"nope": {}})
+    config = configure(tmp_path, oauth={"clients": {"configured": clients}}, plugins={"nope": {}})
     result = invoke(config, "check")
     assert result.exit_code == MISUSED
-    assert "error: oauth.clients.0" in result.stderr
+    assert "error: oauth.clients.configured.0" in result.stderr
     assert "error: plugins.nope" in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""Client authentication at /token and /revoke."""
+"""Client authentication at the endpoints that clients post to."""
 
 import time
 from base64 import b64encode
@@ -12,12 +12,12 @@ from mcpserve import crypto
 from mcpserve.oauth import clients
 from mcpserve.oauth.store.clients import Client
 
-ENDPOINTS = ("/token", "/revoke")
+ENDPOINTS = ("/token", "/revoke", "/introspect")
 CHALLENGE = 'Basic realm="mcpserve", charset="UTF-8"'
 NOBODY = {"client_id": None, "client_secret": None}
 
 
-def check_invalid_client(answer):  # CA-09
+def check_invalid_client(answer):
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
     assert answer.headers["www-authenticate"] == CHALLENGE
     assert answer.headers["cache-control"] == "no-store"
@@ -32,18 +32,20 @@ async def check_refused_everywhere(dsn, flow, *attempts):
             check_invalid_client(await flow.exchange(code, headers=headers, **form))
             check_invalid_client(await flow.refresh(token, headers=headers, **form))
             check_invalid_client(await flow.post("/revoke", headers=headers, token=token, **form))
-    assert (await flow.exchange(code)).status_code == 200  # CA-11
+    assert (await flow.exchange(code)).status_code == 200
     assert (await flow.refresh(token)).status_code == 200
 
 
-async def test_a_public_client_names_itself_in_the_body(dsn):  # CA-01
+@pytest.mark.proves("CA-01")
+async def test_a_public_client_names_itself_in_the_body(dsn):
     async with serving(dsn) as server:
         tokens = await Flow(server).tokens()
         answer = await Flow(server).post("/revoke", token=tokens["access_token"])
         assert answer.status_code == 200
 
 
-async def test_a_public_client_with_a_secret_is_refused(dsn):  # CA-01, CA-07
+@pytest.mark.proves("CA-01", "CA-07", "CA-09")
+async def test_a_public_client_with_a_secret_is_refused(dsn):
     async with serving(dsn) as server:
         await check_refused_everywhere(
             dsn,
@@ -55,8 +57,9 @@ async def test_a_public_client_with_a_secret_is_refused(dsn):  # CA-01, CA-07
         )
 
 
+@pytest.mark.proves("CA-02", "CA-06", "CA-07")
 @pytest.mark.parametrize("with_id", [True, False])
-async def test_a_secret_is_accepted_in_the_header(dsn, with_id):  # CA-02, CA-06, CA-07
+async def test_a_secret_is_accepted_in_the_header(dsn, with_id):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         form = NOBODY | ({"client_id": SECRET_CLIENT} if with_id else {})
@@ -69,7 +72,8 @@ async def test_a_secret_is_accepted_in_the_header(dsn, with_id):  # CA-02, CA-06
         assert answer.status_code == 200
 
 
-async def test_a_client_may_change_between_header_and_body(dsn):  # CA-04, CA-07
+@pytest.mark.proves("CA-04", "CA-07")
+async def test_a_client_may_change_between_header_and_body(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         tokens = await flow.tokens()
@@ -78,7 +82,8 @@ async def test_a_client_may_change_between_header_and_body(dsn):  # CA-04, CA-07
         assert (await flow.refresh(answer.json()["refresh_token"])).status_code == 200
 
 
-async def test_a_confidential_client_needs_its_secret(dsn):  # CA-08, CA-11
+@pytest.mark.proves("CA-08", "CA-11", "CA-09")
+async def test_a_confidential_client_needs_its_secret(dsn):
     wrong = (None, "", "x", SECRET + " ", SECRET.upper(), SECRET.replace("+", " "), SECRET[:-1])
     async with serving(dsn) as server:
         attempts = [({}, {"client_secret": secret}) for secret in wrong]
@@ -86,7 +91,8 @@ async def test_a_confidential_client_needs_its_secret(dsn):  # CA-08, CA-11
         await check_refused_everywhere(dsn, Flow(server).confidential(), *attempts)
 
 
-async def test_a_bad_header_is_refused(dsn):  # CA-03
+@pytest.mark.proves("CA-03", "CA-09")
+async def test_a_bad_header_is_refused(dsn):
     pairs = (
         b"no colon",
         b":secret",
@@ -106,7 +112,8 @@ async def test_a_bad_header_is_refused(dsn):  # CA-03
         await check_refused_everywhere(dsn, Flow(server).confidential(), *attempts)
 
 
-async def test_two_methods_are_refused_even_if_both_are_right(dsn):  # CA-05
+@pytest.mark.proves("CA-05")
+async def test_two_methods_are_refused_even_if_both_are_right(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         code, tokens = await flow.code(), await flow.tokens()
@@ -122,7 +129,8 @@ async def test_two_methods_are_refused_even_if_both_are_right(dsn):  # CA-05
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_header_and_body_must_name_one_client(dsn):  # CA-06
+@pytest.mark.proves("CA-06")
+async def test_header_and_body_must_name_one_client(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         code = await flow.code()
@@ -137,17 +145,24 @@ async def test_header_and_body_must_name_one_client(dsn):  # CA-06
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_no_client_or_an_unknown_one_is_refused(dsn):  # CA-08, CA-09
+@pytest.mark.proves("CA-08", "CA-09")
+async def test_no_client_or_an_unknown_one_is_refused(dsn):
     async with serving(dsn) as server:
         forms = [{"client_id": client_id} for client_id in (None, "", "nobody", "é", "x" * 9000)]
         await check_refused_everywhere(dsn, Flow(server), *(({}, form) for form in forms))
 
 
-async def test_a_secret_that_we_made_is_no_faster_to_get_wrong(dsn, monkeypatch):  # CA-10
+@pytest.mark.proves("CA-10", "CA-12")
+async def test_a_secret_that_we_made_is_no_faster_to_get_wrong(dsn, monkeypatch):
     made = crypto.new_token(crypto.CLIENT_SECRET)
     async with serving(dsn, with_user=False) as server:
         client = Client(
-            "made", "Made", crypto.hash_generated_secret(made), (CALLBACK,), None, "cli"
+            client_id="made",
+            name="Made",
+            redirect_uris=(CALLBACK,),
+            auth_methods=clients.SECRET_METHODS,
+            origin="cli",
+            secret_hash=crypto.hash_generated_secret(made),
         )
         await clients.add(server.db, client, replace=False)
         checked = []
@@ -159,11 +174,12 @@ async def test_a_secret_that_we_made_is_no_faster_to_get_wrong(dsn, monkeypatch)
         assert len(checked) == 1
 
 
-async def test_unknown_disabled_and_wrong_look_the_same(dsn):  # CA-10
+@pytest.mark.proves("CA-10")
+async def test_unknown_disabled_and_wrong_look_the_same(dsn):
     disabled = {"id": "disabled", "redirect_uris": [CALLBACK], "secret": SECRET}
     public = {"id": PUBLIC_CLIENT, "redirect_uris": [CALLBACK]}
     confidential = {"id": SECRET_CLIENT, "redirect_uris": [CALLBACK], "secret": SECRET}
-    settings = {"oauth": {"clients": [disabled, public, confidential]}}
+    settings = {"oauth": {"clients": {"configured": [disabled, public, confidential]}}}
     async with serving(dsn, settings) as server:
         await clients.set_disabled(server.db, "disabled", disabled=True)
         flow = Flow(server)
@@ -185,8 +201,9 @@ async def test_unknown_disabled_and_wrong_look_the_same(dsn):  # CA-10
         assert len(seen) == 1
 
 
+@pytest.mark.proves("CA-10")
 @pytest.mark.parametrize("client_id", ["nobody", PUBLIC_CLIENT, SECRET_CLIENT])
-async def test_a_wrong_secret_costs_a_hash_whoever_is_named(dsn, client_id):  # CA-10
+async def test_a_wrong_secret_costs_a_hash_whoever_is_named(dsn, client_id):
     # A hash of this cost takes some 60 ms on any machine; the rest of a request takes a few.
     async with serving(dsn, {"login": {"bcrypt_rounds": 10}}, with_user=False) as server:
         fastest = 1.0
@@ -196,3 +213,21 @@ async def test_a_wrong_secret_costs_a_hash_whoever_is_named(dsn, client_id):  # 
             fastest = min(fastest, time.perf_counter() - started)
             check_invalid_client(answer)
         assert fastest > 0.025
+
+
+@pytest.mark.proves("CA-07", "CA-10")
+@pytest.mark.parametrize("method", clients.SECRET_METHODS)
+async def test_a_secret_proves_nothing_by_a_method_that_is_not_registered(dsn, method):
+    async with serving(dsn, with_user=False) as server:
+        await server.db.execute(
+            "UPDATE oauth_clients SET auth_methods = %(methods)s WHERE client_id = %(id)s",
+            methods=[method],
+            id=SECRET_CLIENT,
+        )
+        in_body = await Flow(server).confidential().post("/revoke", token="x")
+        headers = basic(SECRET_CLIENT, SECRET)
+        in_header = await Flow(server).post("/revoke", token="x", headers=headers, **NOBODY)
+        answers = [in_header, in_body]
+        registered = answers.pop(clients.SECRET_METHODS.index(method))
+        assert registered.status_code == 200
+        check_invalid_client(answers[0])

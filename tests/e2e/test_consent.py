@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, USER, Flow, add_user, serving
 
-from mcpserve.web.authorization import clean
+from mcpserve.text import clean
 
 FOREIGN = [
     {"Sec-Fetch-Site": "cross-site"},
@@ -22,7 +22,7 @@ async def codes(server):
 def one_client(**values):
     """Settings with one client."""
     client = {"id": PUBLIC_CLIENT, "redirect_uris": [CALLBACK]} | values
-    return {"oauth": {"clients": [client]}}
+    return {"oauth": {"clients": {"configured": [client]}}}
 
 
 def decision(browser, value="approve"):
@@ -34,7 +34,8 @@ async def post(browser, form, **options):
     return await browser.http.post("/authorize/decision", data=form, **options)
 
 
-async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(dsn):  # CO-01
+@pytest.mark.proves("CO-01", "SE-05")
+async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(dsn):
     settings = one_client(name='<b>Client</b> "&')
     async with serving(dsn, settings) as server, server.browser() as browser:
         page = await Flow(server).ask(browser, scope="mcp.tools.call offline_access")
@@ -51,7 +52,8 @@ async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(dsn):  
         assert 'class="warning"' not in page.text
 
 
-async def test_the_page_warns_of_an_answer_to_this_computer(dsn):  # CO-01
+@pytest.mark.proves("CO-01")
+async def test_the_page_warns_of_an_answer_to_this_computer(dsn):
     uris = ["http://127.0.0.1:5/cb", "http://[::1]:5/cb", "http://localhost:5/cb"]
     async with serving(dsn, one_client(redirect_uris=uris)) as server, server.browser() as browser:
         for uri in uris:
@@ -59,6 +61,7 @@ async def test_the_page_warns_of_an_answer_to_this_computer(dsn):  # CO-01
             assert 'class="warning"' in page.text, uri
 
 
+@pytest.mark.proves("CO-01", "SE-05")
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
@@ -69,11 +72,12 @@ async def test_the_page_warns_of_an_answer_to_this_computer(dsn):  # CO-01
         ("x" * 500, "x" * 100),
     ],
 )
-def test_a_name_cannot_pretend(name, shown):  # CO-01
+def test_a_name_cannot_pretend(name, shown):
     assert clean(name) == shown
 
 
-async def test_only_the_exact_word_approves(dsn):  # CO-05
+@pytest.mark.proves("CO-05", "AZ-R11")
+async def test_only_the_exact_word_approves(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         for value in (None, "", "Approve", "APPROVE", "yes", "true", "1", "approve "):
             await Flow(server).ask(browser)
@@ -83,7 +87,8 @@ async def test_only_the_exact_word_approves(dsn):  # CO-05
         assert await codes(server) == 0
 
 
-async def test_two_decisions_in_one_form_are_none(dsn):  # CO-05
+@pytest.mark.proves("CO-05")
+async def test_two_decisions_in_one_form_are_none(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         for values in (["approve", "approve"], ["deny", "approve"]):
@@ -92,7 +97,8 @@ async def test_two_decisions_in_one_form_are_none(dsn):  # CO-05
         assert "code" in await browser.approve()
 
 
-async def test_a_decision_needs_the_token_of_this_person_browser_and_request(dsn):  # CO-02
+@pytest.mark.proves("CO-02")
+async def test_a_decision_needs_the_token_of_this_person_browser_and_request(dsn):
     async with serving(dsn) as server, server.browser() as mine, server.browser() as other:
         await add_user(server.services, "bob", PASSWORD)
         flow = Flow(server)
@@ -114,7 +120,8 @@ async def test_a_decision_needs_the_token_of_this_person_browser_and_request(dsn
         assert (await post(mine, good)).status_code == 303
 
 
-async def test_the_token_of_one_person_is_worth_nothing_to_the_next(dsn):  # CO-02
+@pytest.mark.proves("CO-02")
+async def test_the_token_of_one_person_is_worth_nothing_to_the_next(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await add_user(server.services, "bob", PASSWORD)
         await Flow(server).ask(browser)
@@ -127,7 +134,8 @@ async def test_the_token_of_one_person_is_worth_nothing_to_the_next(dsn):  # CO-
         assert "code" in await browser.approve()
 
 
-async def test_an_attackers_own_form_does_nothing_in_the_victims_browser(dsn):  # CO-03
+@pytest.mark.proves("CO-03")
+async def test_an_attackers_own_form_does_nothing_in_the_victims_browser(dsn):
     async with serving(dsn) as server, server.browser() as attacker, server.browser() as victim:
         await add_user(server.services, "mallory", PASSWORD)
         flow = Flow(server)
@@ -141,16 +149,18 @@ async def test_an_attackers_own_form_does_nothing_in_the_victims_browser(dsn):  
         assert await codes(server) == 0
 
 
-async def test_a_decision_before_the_login_is_refused(dsn):  # CO-02
+@pytest.mark.proves("CO-02")
+async def test_a_decision_before_the_login_is_refused(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         assert (await post(browser, decision(browser))).status_code == 403
         assert await codes(server) == 0
 
 
+@pytest.mark.proves("CO-04", "CO-12")
 @pytest.mark.parametrize("first", ["approve", "deny"])
 @pytest.mark.parametrize("second", ["approve", "deny"])
-async def test_a_second_answer_gets_a_calm_page(dsn, first, second):  # CO-04, CO-12
+async def test_a_second_answer_gets_a_calm_page(dsn, first, second):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         assert (await post(browser, decision(browser, first))).status_code == 303
@@ -161,7 +171,8 @@ async def test_a_second_answer_gets_a_calm_page(dsn, first, second):  # CO-04, C
         assert await codes(server) == (first == "approve")
 
 
-async def test_of_many_answers_at_once_one_counts(dsn):  # CO-04
+@pytest.mark.proves("CO-04")
+async def test_of_many_answers_at_once_one_counts(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         for round_number in range(1, 6):
             await Flow(server).ask(browser)
@@ -171,7 +182,8 @@ async def test_of_many_answers_at_once_one_counts(dsn):  # CO-04
             assert await codes(server) == round_number
 
 
-async def test_of_yes_and_no_at_once_one_counts(dsn):  # CO-04
+@pytest.mark.proves("CO-04")
+async def test_of_yes_and_no_at_once_one_counts(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         minted = 0
         for _ in range(5):
@@ -183,7 +195,8 @@ async def test_of_yes_and_no_at_once_one_counts(dsn):  # CO-04
             assert await codes(server) == minted
 
 
-async def test_a_page_that_was_loaded_twice_still_works(dsn):  # AZ-11
+@pytest.mark.proves("AZ-11")
+async def test_a_page_that_was_loaded_twice_still_works(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         page = await browser.open("/authorize", Flow(server).parameters())
         await browser.open(str(page.url))
@@ -195,7 +208,8 @@ async def test_a_page_that_was_loaded_twice_still_works(dsn):  # AZ-11
         assert "code" in await browser.approve()
 
 
-async def test_no_form_field_widens_what_was_asked_for(dsn):  # CO-06
+@pytest.mark.proves("CO-06")
+async def test_no_form_field_widens_what_was_asked_for(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         more = {

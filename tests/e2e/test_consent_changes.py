@@ -40,6 +40,7 @@ async def delete_the_user(server):
     await server.db.execute("DELETE FROM users")
 
 
+@pytest.mark.proves("CO-07")
 @pytest.mark.parametrize(
     "change",
     [
@@ -51,7 +52,7 @@ async def delete_the_user(server):
     ],
 )
 @pytest.mark.parametrize("value", ["approve", "deny"])
-async def test_what_changed_since_the_page_is_looked_at_again(dsn, change, value):  # CO-07
+async def test_what_changed_since_the_page_is_looked_at_again(dsn, change, value):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         await change(server)
@@ -81,8 +82,9 @@ async def somebody_else_logs_in_meanwhile(server):
     )
 
 
+@pytest.mark.proves("CO-07")
 @pytest.mark.parametrize("change", [log_out_meanwhile, somebody_else_logs_in_meanwhile])
-async def test_an_approval_is_of_who_is_logged_in_when_it_counts(dsn, change):  # CO-07
+async def test_an_approval_is_of_who_is_logged_in_when_it_counts(dsn, change):
     async with serving(dsn) as server, server.browser() as browser:
         await add_user(server.services, "bob", PASSWORD)
         await Flow(server).ask(browser)
@@ -96,6 +98,7 @@ async def test_an_approval_is_of_who_is_logged_in_when_it_counts(dsn, change):  
         assert await codes(server) == 0
 
 
+@pytest.mark.proves("CO-07")
 @pytest.mark.parametrize(
     "change",
     [
@@ -104,7 +107,7 @@ async def test_an_approval_is_of_who_is_logged_in_when_it_counts(dsn, change):  
         "UPDATE users SET disabled_at = clock_timestamp()",
     ],
 )
-async def test_an_approval_waits_for_a_change_that_is_being_made(dsn, change):  # CO-07
+async def test_an_approval_waits_for_a_change_that_is_being_made(dsn, change):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         async with server.db.transaction() as tx:

@@ -1,5 +1,6 @@
 """From the first redirect to a tool's answer, and back out again."""
 
+import pytest
 from serving import Flow, serving
 
 
@@ -12,6 +13,7 @@ async def test_a_person_approves_and_the_client_calls_a_tool(dsn):
         assert (await flow.call_mcp(tokens["access_token"])).json()["result"] == {}
 
 
+@pytest.mark.proves("RF-02")
 async def test_a_refresh_replaces_the_pair(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
@@ -21,6 +23,7 @@ async def test_a_refresh_replaces_the_pair(dsn):
         assert (await flow.call_mcp(second["access_token"])).status_code == 200
 
 
+@pytest.mark.proves("RV-01", "RV-04")
 async def test_revoking_the_refresh_token_ends_everything(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()

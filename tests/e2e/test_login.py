@@ -29,6 +29,7 @@ async def at_login(server, browser, **changes):
     return page
 
 
+@pytest.mark.proves("LG-01")
 @pytest.mark.parametrize(
     ("public_url", "name", "attributes"),
     [
@@ -36,7 +37,7 @@ async def at_login(server, browser, **changes):
         ("", "mcpserve", {"HttpOnly"}),
     ],
 )
-async def test_the_session_cookie_is_for_this_host_only(dsn, public_url, name, attributes):  # LG-01
+async def test_the_session_cookie_is_for_this_host_only(dsn, public_url, name, attributes):
     settings = {"server": {"port": 3000, "public_url": public_url}}
     async with serving(dsn, settings) as server, server.http() as http:
         answer = await http.get("/authorize", params=Flow(server).parameters())
@@ -57,8 +58,9 @@ async def test_the_session_cookie_is_for_this_host_only(dsn, public_url, name, a
         assert second[1] not in row.everything
 
 
+@pytest.mark.proves("LG-02", "LG-09")
 @pytest.mark.parametrize("step", ["login", "logout"])
-async def test_the_session_gets_a_new_id_and_the_old_one_is_dead(dsn, step):  # LG-02
+async def test_the_session_gets_a_new_id_and_the_old_one_is_dead(dsn, step):
     async with serving(dsn) as server, server.browser() as browser, server.browser() as thief:
         page = await at_login(server, browser)
         if step == "logout":
@@ -75,13 +77,15 @@ async def test_the_session_gets_a_new_id_and_the_old_one_is_dead(dsn, step):  # 
         assert (await thief.http.get(browser.shown.url)).status_code == 400
 
 
-async def test_a_cookie_that_is_not_ours_is_not_adopted(dsn):  # LG-02
+@pytest.mark.proves("LG-02")
+async def test_a_cookie_that_is_not_ours_is_not_adopted(dsn):
     async with serving(dsn) as server, server.http(cookies={"mcpserve": "planted"}) as http:
         response = await http.get("/authorize", params=Flow(server).parameters())
         assert issued(response)[1] != "planted"
 
 
-async def test_a_new_password_ends_every_browser_session_of_that_user(dsn):  # LG-02
+@pytest.mark.proves("LG-02")
+async def test_a_new_password_ends_every_browser_session_of_that_user(dsn):
     async with serving(dsn) as server, server.browser() as hers, server.browser() as his:
         services = server.services
         await add_user(services, "bob", PASSWORD)
@@ -115,7 +119,8 @@ FOREIGN = [
 ]
 
 
-async def test_a_login_form_from_elsewhere_is_refused(dsn):  # LG-03
+@pytest.mark.proves("LG-03")
+async def test_a_login_form_from_elsewhere_is_refused(dsn):
     async with serving(dsn) as server, server.browser() as mine, server.browser() as other:
         await at_login(server, mine)
         await at_login(server, other)
@@ -130,6 +135,7 @@ async def test_a_login_form_from_elsewhere_is_refused(dsn):  # LG-03
         assert await server.db.rows("SELECT FROM browser_sessions WHERE user_id IS NOT NULL") == []
 
 
+@pytest.mark.proves("LG-03")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -139,7 +145,7 @@ async def test_a_login_form_from_elsewhere_is_refused(dsn):  # LG-03
         {"Origin": "{own}"},
     ],
 )
-async def test_a_form_of_our_own_page_is_accepted(dsn, headers):  # LG-03
+async def test_a_form_of_our_own_page_is_accepted(dsn, headers):
     async with serving(dsn) as server, server.browser() as browser:
         await at_login(server, browser)
         form = browser.fields() | {"username": USER, "password": PASSWORD}
@@ -161,7 +167,8 @@ def hashes(monkeypatch):
     return seen
 
 
-async def test_every_failed_login_looks_and_costs_the_same(dsn, hashes):  # LG-04, LG-05
+@pytest.mark.proves("LG-04", "LG-05")
+async def test_every_failed_login_looks_and_costs_the_same(dsn, hashes):
     async with serving(dsn) as server, server.browser() as browser:
         services = server.services
         for name in ("carol", "long5"):
@@ -196,7 +203,8 @@ async def test_every_failed_login_looks_and_costs_the_same(dsn, hashes):  # LG-0
         assert "set-cookie" not in dict(headers)
 
 
-async def test_a_password_of_72_bytes_works(dsn):  # LG-05
+@pytest.mark.proves("LG-05")
+async def test_a_password_of_72_bytes_works(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await add_user(server.services, "dora", LONG)
         await at_login(server, browser)
@@ -210,6 +218,7 @@ async def test_a_name_is_known_in_any_case_and_shown_as_it_is_written(dsn):
         assert (page.url.path, f"<dd>{USER}</dd>" in page.text) == ("/consent", True)
 
 
+@pytest.mark.proves("SE-05")
 async def test_what_was_typed_is_shown_again_but_not_the_password(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await at_login(server, browser)
@@ -219,7 +228,8 @@ async def test_what_was_typed_is_shown_again_but_not_the_password(dsn):
         assert (await browser.log_in(USER, PASSWORD)).url.path == "/consent"
 
 
-async def test_no_parameter_says_where_to_go_after_the_login(dsn):  # LG-08
+@pytest.mark.proves("LG-08")
+async def test_no_parameter_says_where_to_go_after_the_login(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         for target in (
             "//evil.example",
@@ -236,7 +246,8 @@ async def test_no_parameter_says_where_to_go_after_the_login(dsn):  # LG-08
             assert (unknown.status_code, "location" in unknown.headers) == (400, False)
 
 
-async def test_a_logout_needs_our_form(dsn):  # LG-09
+@pytest.mark.proves("LG-09")
+async def test_a_logout_needs_our_form(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await Flow(server).ask(browser)
         form = browser.fields(1)
@@ -253,7 +264,8 @@ async def test_a_logout_needs_our_form(dsn):  # LG-09
         assert "code" in await browser.approve()
 
 
-async def test_a_login_form_from_before_the_last_login_is_refused(dsn):  # LG-03
+@pytest.mark.proves("LG-03")
+async def test_a_login_form_from_before_the_last_login_is_refused(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await at_login(server, browser)
         old = browser.fields() | {"username": USER, "password": PASSWORD}
@@ -264,7 +276,8 @@ async def test_a_login_form_from_before_the_last_login_is_refused(dsn):  # LG-03
         assert (await browser.log_in(USER, PASSWORD)).url.path == "/consent"
 
 
-async def test_a_logout_lets_another_person_decide_and_ends_no_grant(dsn):  # LG-09
+@pytest.mark.proves("LG-09")
+async def test_a_logout_lets_another_person_decide_and_ends_no_grant(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         await add_user(server.services, "bob", PASSWORD)
         flow = Flow(server)

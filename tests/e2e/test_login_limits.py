@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import bcrypt
+import pytest
 from browser import Browser
 from serving import PASSWORD, USER, Flow, add_user, serving
 
@@ -25,7 +26,8 @@ async def statuses(browser, *passwords, **who):
     return [(await attempt(browser, password, **who)).status_code for password in passwords]
 
 
-async def test_the_right_password_is_refused_while_the_lock_lasts(dsn):  # LG-07
+@pytest.mark.proves("LG-07", "RL-03")
+async def test_the_right_password_is_refused_while_the_lock_lasts(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         assert await statuses(browser, WRONG, WRONG) == [401, 401]
@@ -40,8 +42,9 @@ async def test_the_right_password_is_refused_while_the_lock_lasts(dsn):  # LG-07
         assert await statuses(browser, PASSWORD) == [303]
 
 
+@pytest.mark.proves("LG-07")
 async def test_of_many_guesses_at_once_only_the_allowed_ones_are_checked(dsn, monkeypatch):
-    # LG-07: red when the failure is counted after the check, which all of them then pass.
+    # Red when the failure is counted after the check, which all of them then pass.
     checked = []
     real = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checked.append(given) or real(*given))
@@ -51,7 +54,8 @@ async def test_of_many_guesses_at_once_only_the_allowed_ones_are_checked(dsn, mo
     assert len(checked) == 2
 
 
-async def test_a_name_in_another_spelling_is_no_other_user(dsn):  # LG-07
+@pytest.mark.proves("LG-07")
+async def test_a_name_in_another_spelling_is_no_other_user(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await add_user(server.services, "iris", PASSWORD)
         await browser.open("/authorize", Flow(server).parameters())
@@ -74,7 +78,8 @@ async def test_a_name_in_another_spelling_is_no_other_user(dsn):  # LG-07
         assert tried == [401, 401, *[429] * (len(tried) - 2)]
 
 
-async def test_a_lock_costs_no_work(dsn, monkeypatch):  # LG-07
+@pytest.mark.proves("LG-07", "RL-01")
+async def test_a_lock_costs_no_work(dsn, monkeypatch):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         await statuses(browser, WRONG, WRONG)
@@ -82,14 +87,16 @@ async def test_a_lock_costs_no_work(dsn, monkeypatch):  # LG-07
         assert await statuses(browser, WRONG, PASSWORD) == [429, 429]
 
 
-async def test_a_name_that_nobody_has_is_locked_like_one_that_somebody_has(dsn):  # LG-04, LG-07
+@pytest.mark.proves("LG-04", "LG-07")
+async def test_a_name_that_nobody_has_is_locked_like_one_that_somebody_has(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         for name in ("nobody", "n o b o d y", "", "n" * 5000):
             assert await statuses(browser, *[WRONG] * 3, name=name) == [401, 401, 429]
 
 
-async def test_a_lock_is_for_one_user_in_one_network(dsn):  # LG-07
+@pytest.mark.proves("LG-07")
+async def test_a_lock_is_for_one_user_in_one_network(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await add_user(server.services, "bob", PASSWORD)
         await browser.open("/authorize", Flow(server).parameters())
@@ -99,7 +106,8 @@ async def test_a_lock_is_for_one_user_in_one_network(dsn):  # LG-07
         assert await statuses(browser, PASSWORD, network="192.0.2.2") == [303]
 
 
-async def test_many_networks_lock_a_user_and_many_users_lock_a_network(dsn):  # LG-07
+@pytest.mark.proves("LG-07", "RL-03")
+async def test_many_networks_lock_a_user_and_many_users_lock_a_network(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         for number in range(20):
@@ -111,7 +119,8 @@ async def test_many_networks_lock_a_user_and_many_users_lock_a_network(dsn):  # 
         assert await statuses(browser, WRONG, name="another", network="192.0.2.2") == [401]
 
 
-async def test_a_lock_touches_no_session_and_no_token(dsn):  # LG-07
+@pytest.mark.proves("LG-07")
+async def test_a_lock_touches_no_session_and_no_token(dsn):
     async with serving(dsn, FEW) as server, server.browser() as hers, server.browser() as thief:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -123,15 +132,17 @@ async def test_a_lock_touches_no_session_and_no_token(dsn):  # LG-07
         assert "code" in await hers.approve()
 
 
-async def test_the_right_password_starts_the_count_anew(dsn):  # LG-07
+@pytest.mark.proves("LG-07")
+async def test_the_right_password_starts_the_count_anew(dsn):
     async with serving(dsn, FEW) as server, server.browser() as browser:
         for _ in range(3):
             await browser.open("/authorize", Flow(server).parameters(prompt="login"))
             assert await statuses(browser, WRONG, PASSWORD) == [401, 303]
 
 
+@pytest.mark.proves("LG-06")
 async def test_passwords_beyond_the_queue_are_not_checked_and_nobody_else_waits(dsn, monkeypatch):
-    # LG-06: two threads and a queue of 32
+    # Two threads and a queue of 32.
     settings = {"limits": {"login": {"failures": 1000}}}
     go_on, check = threading.Event(), bcrypt.checkpw
 

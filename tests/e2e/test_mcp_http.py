@@ -46,7 +46,8 @@ class Spy:
         return [headers]
 
 
-async def test_no_tool_can_reach_the_token_of_its_caller(dsn):  # BR-09
+@pytest.mark.proves("BR-09")
+async def test_no_tool_can_reach_the_token_of_its_caller(dsn):
     async with serving(dsn, made={"spy": Spy()}) as server:
         client = await McpClient.authorized(server)
         answer = (await client.call("headers")).json()
@@ -83,6 +84,7 @@ def notes(dsn, settings=None):
     return serving(dsn, settings, made={"notes": Notes()})
 
 
+@pytest.mark.proves("BR-01", "BR-08")
 async def test_whoever_has_no_token_learns_where_to_get_one_and_nothing_else(dsn):
     async with notes(dsn) as server, server.http() as http:
         issuer = server.services.settings.server.issuer
@@ -139,6 +141,7 @@ LOCAL = {
 }
 
 
+@pytest.mark.proves("BR-10")
 async def test_a_local_server_takes_local_origins_and_none_else(dsn):
     async with notes(dsn) as server, server.http() as http:
         port = server.url.rpartition(":")[2]
@@ -147,6 +150,7 @@ async def test_a_local_server_takes_local_origins_and_none_else(dsn):
             assert answer.status_code == status, origin
 
 
+@pytest.mark.proves("BR-10")
 async def test_a_public_server_takes_its_own_origin_and_the_configured_ones(dsn):
     settings = {
         "server": {"public_url": "https://mcp.example.org"},
@@ -170,6 +174,7 @@ async def test_a_public_server_takes_its_own_origin_and_the_configured_ones(dsn)
             assert answer.status_code == status, origin
 
 
+@pytest.mark.proves("BR-10")
 async def test_the_origin_counts_for_every_method_and_comes_before_the_token(dsn):
     async with notes(dsn) as server, server.http() as http:
         for method in ("POST", "GET", "DELETE", "OPTIONS"):
@@ -180,6 +185,7 @@ async def test_the_origin_counts_for_every_method_and_comes_before_the_token(dsn
             assert "WWW-Authenticate" not in answer.headers
 
 
+@pytest.mark.proves("BR-10")
 async def test_dns_rebinding_is_refused(dsn):
     # As the conformance suite does it: a name of somebody else's that leads to this machine.
     async with notes(dsn) as server, server.http() as http:
@@ -192,6 +198,7 @@ async def test_dns_rebinding_is_refused(dsn):
             assert (await http.post("/mcp", headers={"Host": host})).status_code == 401, host
 
 
+@pytest.mark.proves("BR-10")
 async def test_a_public_server_goes_by_its_public_and_configured_names(dsn):
     settings = {
         "server": {"public_url": "https://mcp.example.org"},
@@ -281,6 +288,7 @@ async def test_json_is_ascii_and_says_no_more_than_it_must(dsn):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.proves("BR-03")
 async def test_a_missing_scope_is_told_before_any_stream_begins(dsn):
     async with notes(dsn) as server:
         issuer = server.services.settings.server.issuer
@@ -312,6 +320,7 @@ async def test_status_codes_of_the_protocol_reach_the_client(dsn):
         assert (accepted.status_code, accepted.content) == (202, b"")
 
 
+@pytest.mark.proves("TR-16")
 async def test_a_page_of_a_configured_origin_may_read_answers_and_challenges(dsn):
     page = "https://page.example.org"
     async with notes(dsn, {"cors": {"origins": [page]}}) as server, server.http() as http:
@@ -337,6 +346,7 @@ async def test_a_page_of_a_configured_origin_may_read_answers_and_challenges(dsn
             assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+@pytest.mark.proves("TR-16")
 async def test_an_origin_that_may_only_call_reads_nothing(dsn):
     page = "https://page.example.org"
     async with notes(dsn, {"mcp": {"allowed_origins": [page]}}) as server, server.http() as http:

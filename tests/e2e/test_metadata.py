@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
-from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, Flow, basic, serving
+from serving import CALLBACK, CLIENTS, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, Flow, basic, serving
+from signing import SIGNING_CLIENT, fresh, signing_client
 
 WELL_KNOWN = "/.well-known"
 AUTHORIZATION_SERVER = [
@@ -22,7 +23,8 @@ ISSUER = "https://mcp.example.org"
 PUBLIC = {"server": {"public_url": ISSUER}}
 
 
-async def test_a_document_is_public_json_that_may_be_kept_for_a_while(dsn):  # MD-01, MD-09, TR-16
+@pytest.mark.proves("MD-01", "MD-09", "TR-16")
+async def test_a_document_is_public_json_that_may_be_kept_for_a_while(dsn):
     async with serving(dsn, PUBLIC) as server, server.http() as http:
         for path in DOCUMENTS:
             answer = await http.get(path)
@@ -36,7 +38,8 @@ async def test_a_document_is_public_json_that_may_be_kept_for_a_while(dsn):  # M
             assert "server" not in answer.headers
 
 
-async def test_one_document_is_the_same_at_all_its_places(dsn):  # MD-02, MD-06, MD-08
+@pytest.mark.proves("MD-02", "MD-06", "MD-08", "MD-01")
+async def test_one_document_is_the_same_at_all_its_places(dsn):
     async with serving(dsn, PUBLIC) as server, server.http() as http:
         for places in (AUTHORIZATION_SERVER, OPENID, RESOURCE):
             assert len({(await http.get(path)).content for path in places}) == 1
@@ -50,7 +53,8 @@ async def test_one_document_is_the_same_at_all_its_places(dsn):  # MD-02, MD-06,
         assert resource["authorization_servers"] == [ISSUER]
 
 
-async def test_the_sdk_reads_the_documents(dsn):  # MD-11
+@pytest.mark.proves("MD-11")
+async def test_the_sdk_reads_the_documents(dsn):
     async with serving(dsn, PUBLIC) as server, server.http() as http:
         for path in (*AUTHORIZATION_SERVER, *OPENID):
             OAuthMetadata.model_validate_json((await http.get(path)).content)
@@ -58,7 +62,8 @@ async def test_the_sdk_reads_the_documents(dsn):  # MD-11
             ProtectedResourceMetadata.model_validate_json((await http.get(path)).content)
 
 
-async def test_no_header_of_a_request_changes_a_byte(dsn):  # MD-07
+@pytest.mark.proves("MD-07")
+async def test_no_header_of_a_request_changes_a_byte(dsn):
     async with serving(dsn, PUBLIC) as server, server.http() as http:
         for path in DOCUMENTS:
             plain = await http.get(path, headers={"Host": "mcp.example.org"})
@@ -76,7 +81,8 @@ async def test_no_header_of_a_request_changes_a_byte(dsn):  # MD-07
                 )
 
 
-async def test_another_host_gets_no_document_and_no_echo(dsn):  # MD-07, TR-17
+@pytest.mark.proves("MD-07", "TR-17")
+async def test_another_host_gets_no_document_and_no_echo(dsn):
     async with serving(dsn, PUBLIC) as server, server.http() as http:
         for path in (*DOCUMENTS, "/token", "/nothing"):
             answer = await http.get(path, headers={"Host": "evil.example"})
@@ -85,7 +91,8 @@ async def test_another_host_gets_no_document_and_no_echo(dsn):  # MD-07, TR-17
             assert "mcp.example.org" not in answer.text
 
 
-async def test_a_document_that_is_known_is_not_sent_again(dsn):  # MD-09
+@pytest.mark.proves("MD-09")
+async def test_a_document_that_is_known_is_not_sent_again(dsn):
     async with serving(dsn) as server, server.http() as http:
         for path in DOCUMENTS:
             etag = (await http.get(path)).headers["etag"]
@@ -97,7 +104,8 @@ async def test_a_document_that_is_known_is_not_sent_again(dsn):  # MD-09
             assert other.status_code == 200
 
 
-async def test_the_etag_changes_with_the_document(dsn):  # MD-09
+@pytest.mark.proves("MD-09")
+async def test_the_etag_changes_with_the_document(dsn):
     async with (
         serving(dsn, PUBLIC) as server,
         serving(dsn, with_user=False) as other,
@@ -110,7 +118,8 @@ async def test_the_etag_changes_with_the_document(dsn):  # MD-09
             assert one.headers["etag"] != two.headers["etag"]
 
 
-async def test_head_answers_as_get_without_a_body(dsn):  # MD-10
+@pytest.mark.proves("MD-10")
+async def test_head_answers_as_get_without_a_body(dsn):
     async with serving(dsn) as server, server.http() as http:
         for path in DOCUMENTS:
             whole, head = await http.get(path), await http.head(path)
@@ -119,7 +128,8 @@ async def test_head_answers_as_get_without_a_body(dsn):  # MD-10
                 assert head.headers[name] == whole.headers[name]
 
 
-async def test_a_preflight_of_a_document_is_answered(dsn):  # TR-16
+@pytest.mark.proves("TR-16")
+async def test_a_preflight_of_a_document_is_answered(dsn):
     async with serving(dsn) as server, server.http() as http:
         for path in DOCUMENTS:
             answer = await http.options(path, headers={"Origin": "https://any.example"})
@@ -137,7 +147,8 @@ async def test_a_document_cannot_be_written(dsn):
             assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
-async def test_what_is_not_there_is_a_404_in_json_and_no_redirect(dsn):  # MD-10, TR-20
+@pytest.mark.proves("MD-10", "TR-20")
+async def test_what_is_not_there_is_a_404_in_json_and_no_redirect(dsn):
     async with serving(dsn) as server, server.http() as http:
         for path in (
             *(f"{path}/" for path in DOCUMENTS),
@@ -151,8 +162,8 @@ async def test_what_is_not_there_is_a_404_in_json_and_no_redirect(dsn):  # MD-10
             "/token/",
             "/revoke/",
             "/mcp/",
-            "/register",
-            "/introspect",
+            "/register/",
+            "/introspect/",
             "/userinfo",
         ):
             for method in ("GET", "POST", "OPTIONS"):
@@ -165,7 +176,8 @@ async def test_what_is_not_there_is_a_404_in_json_and_no_redirect(dsn):  # MD-10
             assert (await http.head(path)).status_code == 404
 
 
-async def test_every_advertised_endpoint_answers(dsn):  # MD-04
+@pytest.mark.proves("MD-04")
+async def test_every_advertised_endpoint_answers(dsn):
     async with serving(dsn) as server, server.http() as http:
         issuer = server.services.server.issuer
         metadata = (await http.get(OPENID[0])).json()
@@ -176,14 +188,19 @@ async def test_every_advertised_endpoint_answers(dsn):  # MD-04
             "authorization_endpoint": "/authorize",
             "token_endpoint": "/token",
             "revocation_endpoint": "/revoke",
+            "introspection_endpoint": "/introspect",
+            "registration_endpoint": "/register",
             "jwks_uri": "/.well-known/jwks.json",
         }
         assert (await http.get("/authorize", params=Flow(server).parameters())).status_code == 303
         assert (await http.post("/token")).json()["error"] == "invalid_request"
-        assert (await http.post("/revoke")).json()["error"] == "invalid_request"
+        for path in ("/revoke", "/introspect"):
+            assert (await http.post(path)).json()["error"] == "invalid_request"
+        assert (await http.post("/register")).json()["error"] == "invalid_client_metadata"
 
 
-async def test_the_challenge_leads_through_discovery_to_the_token_endpoint(dsn):  # MD-08, BR-01
+@pytest.mark.proves("MD-08", "BR-01")
+async def test_the_challenge_leads_through_discovery_to_the_token_endpoint(dsn):
     async with serving(dsn) as server, server.http() as http:
         issuer = server.services.server.issuer
         challenge = (await http.post("/mcp", json={})).headers["www-authenticate"]
@@ -194,11 +211,14 @@ async def test_the_challenge_leads_through_discovery_to_the_token_endpoint(dsn):
         assert (await http.get(AUTHORIZATION_SERVER[0])).json()["issuer"] == issuer
 
 
-async def test_every_advertised_method_of_authentication_works(dsn):  # MD-04, CA-01, CA-02, CA-04
-    async with serving(dsn) as server, server.http() as http:
+@pytest.mark.proves("MD-04", "CA-01", "CA-02", "CA-04")
+async def test_every_advertised_method_of_authentication_works(dsn):
+    configured = {"oauth": {"clients": {"configured": [*CLIENTS, signing_client()]}}}
+    async with serving(dsn, configured) as server, server.http() as http:
         metadata = (await http.get(AUTHORIZATION_SERVER[0])).json()
         ways = {
             "none": (PUBLIC_CLIENT, {}, {"client_id": PUBLIC_CLIENT}),
+            "private_key_jwt": (SIGNING_CLIENT, {}, {}),
             "client_secret_basic": (SECRET_CLIENT, basic(SECRET_CLIENT, SECRET), {}),
             "client_secret_post": (
                 SECRET_CLIENT,
@@ -208,8 +228,14 @@ async def test_every_advertised_method_of_authentication_works(dsn):  # MD-04, C
         }
         assert set(metadata["token_endpoint_auth_methods_supported"]) == set(ways)
         assert set(metadata["revocation_endpoint_auth_methods_supported"]) == set(ways)
+        assert set(metadata["introspection_endpoint_auth_methods_supported"]) == set(ways) - {
+            "none"
+        }
         for client_id, headers, fields in ways.values():
-            form = fields | {
+            proof = fresh if client_id == SIGNING_CLIENT else lambda _: {}
+            form = {
+                **fields,
+                **proof(server),
                 "grant_type": "authorization_code",
                 "code": await Flow(server, client_id=client_id).code(),
                 "code_verifier": Flow(server).verifier,
@@ -217,12 +243,16 @@ async def test_every_advertised_method_of_authentication_works(dsn):  # MD-04, C
             }
             tokens = await http.post("/token", data=form, headers=headers)
             assert tokens.status_code == 200
-            form = fields | {"token": tokens.json()["refresh_token"]}
+            form = {**fields, **proof(server), "token": tokens.json()["refresh_token"]}
             assert (await http.post("/revoke", data=form, headers=headers)).status_code == 200
+            form = {**fields, **proof(server), "token": "x"}
+            asked = await http.post("/introspect", data=form, headers=headers)
+            assert asked.status_code == (401 if client_id == PUBLIC_CLIENT else 200)
 
 
+@pytest.mark.proves("MD-04")
 @pytest.mark.parametrize("client_id", [PUBLIC_CLIENT, SECRET_CLIENT])
-async def test_no_other_method_of_authentication_works(dsn, client_id):  # MD-04
+async def test_no_other_method_of_authentication_works(dsn, client_id):
     assertion = {
         "client_id": client_id,
         "client_assertion": "eyJhbGciOiJub25lIn0.e30.",
@@ -242,7 +272,8 @@ async def test_no_other_method_of_authentication_works(dsn, client_id):  # MD-04
                 assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
-async def test_every_advertised_grant_type_is_known_and_no_other(dsn):  # MD-04, TK-01
+@pytest.mark.proves("MD-04", "TK-01")
+async def test_every_advertised_grant_type_is_known_and_no_other(dsn):
     async with serving(dsn) as server, server.http() as http:
         advertised = (await http.get(AUTHORIZATION_SERVER[0])).json()["grant_types_supported"]
         for grant_type in advertised:

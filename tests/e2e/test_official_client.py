@@ -50,7 +50,7 @@ def server(database, tmp_path_factory):
         config = configure(
             tmp_path_factory.mktemp("server"),
             dsn=database,
-            oauth={"clients": [client]},
+            oauth={"clients": {"configured": [client]}},
             plugins=upstream.plugins,
         )
         add_user(config)
@@ -128,7 +128,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> Any:
     return result.structured_content
 
 
-# MD-11
+@pytest.mark.proves("MD-11")
 @eras
 async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
     async with connected(server, mode) as (client, application, provider):
@@ -147,6 +147,7 @@ async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
         assert application.approvals == 1
 
 
+@pytest.mark.proves("RF-11")
 @eras
 async def test_an_expired_access_token_is_refreshed_without_asking(server, database, mode):
     async with connected(server, mode) as (client, application, provider):

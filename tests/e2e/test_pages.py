@@ -79,7 +79,8 @@ async def every_answer(server, browser):
     return answers
 
 
-async def test_no_page_is_cached_framed_scripted_or_told_on(dsn):  # LG-11, TR-11, TR-18
+@pytest.mark.proves("LG-11", "TR-11", "TR-18")
+async def test_no_page_is_cached_framed_scripted_or_told_on(dsn):
     async with serving(dsn, with_user=False) as server, server.browser() as browser:
         for kind, answer in (await every_answer(server, browser)).items():
             headers = answer.headers
@@ -95,7 +96,8 @@ async def test_no_page_is_cached_framed_scripted_or_told_on(dsn):  # LG-11, TR-1
             assert re.fullmatch("[0-9a-f]{16}", headers["x-request-id"]), kind
 
 
-async def test_a_browser_that_came_over_tls_is_told_to_come_back_so(dsn):  # TR-18
+@pytest.mark.proves("TR-18")
+async def test_a_browser_that_came_over_tls_is_told_to_come_back_so(dsn):
     settings = {"server": {"port": 3000, "public_url": "https://mcp.example.org"}}
     async with serving(dsn, settings) as server, server.http() as http:
         for path in METHODS:
@@ -103,6 +105,7 @@ async def test_a_browser_that_came_over_tls_is_told_to_come_back_so(dsn):  # TR-
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
+@pytest.mark.proves("AZ-03", "SE-05")
 async def test_every_answer_has_its_status_and_is_a_page(dsn):
     async with serving(dsn, with_user=False) as server, server.browser() as browser:
         answers = await every_answer(server, browser)
@@ -145,7 +148,8 @@ async def test_every_answer_has_its_status_and_is_a_page(dsn):
             }, kind
 
 
-async def test_no_page_is_for_the_scripts_of_another_origin(dsn):  # TR-16
+@pytest.mark.proves("TR-16")
+async def test_no_page_is_for_the_scripts_of_another_origin(dsn):
     settings = {"cors": {"origins": ["*"]}}
     asked = {
         "Origin": "https://app.example",
@@ -168,7 +172,8 @@ async def test_other_methods_are_refused_with_the_ones_there_are(dsn):
                 assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
-async def test_another_host_is_refused_and_not_repeated(dsn):  # TR-17
+@pytest.mark.proves("TR-17", "AZ-R0")
+async def test_another_host_is_refused_and_not_repeated(dsn):
     settings = {"server": {"port": 3000, "public_url": "https://mcp.example.org"}}
     async with serving(dsn, settings) as server, server.http() as http:
         for path in METHODS:
@@ -180,7 +185,8 @@ async def test_another_host_is_refused_and_not_repeated(dsn):  # TR-17
                     assert host not in answer.text + str(answer.headers)
 
 
-async def test_our_own_hosts_are_served(dsn):  # TR-17
+@pytest.mark.proves("TR-17")
+async def test_our_own_hosts_are_served(dsn):
     settings = {
         "server": {"port": 3000, "public_url": "https://mcp.example.org"},
         "mcp": {"allowed_hosts": ["inside.example:8080"]},
@@ -214,8 +220,9 @@ async def test_whoever_takes_html_gets_a_page(dsn):
             assert answer.headers["content-type"].startswith("text/html"), accept
 
 
+@pytest.mark.proves("TR-13")
 @pytest.mark.parametrize("accept", [HTML, JSON])
-async def test_a_fault_of_ours_tells_nothing_but_its_number(dsn, accept):  # TR-13
+async def test_a_fault_of_ours_tells_nothing_but_its_number(dsn, accept):
     async with serving(dsn) as server, server.http(headers=accept) as http:
         await server.db.execute("ALTER TABLE oauth_clients RENAME TO gone")
         answer = await http.get("/authorize", params=Flow(server).parameters())
@@ -226,7 +233,8 @@ async def test_a_fault_of_ours_tells_nothing_but_its_number(dsn, accept):  # TR-
         assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_without_the_database_a_page_asks_for_patience(cluster, dsn):  # TR-14
+@pytest.mark.proves("TR-14", "AZ-R11")
+async def test_without_the_database_a_page_asks_for_patience(cluster, dsn):
     name = parse_dsn(dsn)["dbname"]
     async with serving(dsn) as server, server.http(headers=HTML) as http:
         postgres.query(cluster, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
@@ -249,6 +257,7 @@ async def test_the_style_sheet_is_ours_and_may_be_cached(dsn):
         assert "@import" not in answer.text
 
 
+@pytest.mark.proves("SE-01")
 async def test_no_secret_is_logged(dsn, caplog):
     caplog.set_level(logging.DEBUG)
     caplog.clear()
@@ -268,7 +277,7 @@ async def test_no_secret_is_logged(dsn, caplog):
         for header in answer.headers.get_list("set-cookie")
         for value in re.findall("mcpserve=([^;]+)", header)
     ]
-    assert (len(set(hidden)), len(set(cookies))) == (4, 3)
+    assert (len(set(hidden)), len(set(cookies))) == (5, 3)
     secrets = {
         *hidden,
         *cookies,

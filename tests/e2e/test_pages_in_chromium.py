@@ -56,7 +56,11 @@ async def web_client(then=None):
 
 def one_client(redirect_uri):
     """Settings with one client."""
-    return {"oauth": {"clients": [{"id": PUBLIC_CLIENT, "redirect_uris": [redirect_uri]}]}}
+    return {
+        "oauth": {
+            "clients": {"configured": [{"id": PUBLIC_CLIENT, "redirect_uris": [redirect_uri]}]}
+        }
+    }
 
 
 def link(server, redirect_uri):
@@ -79,6 +83,7 @@ def answers(reached):
     ]
 
 
+@pytest.mark.proves("CO-10", "CO-11")
 @pytest.mark.parametrize(
     ("registered", "asked"),
     [
@@ -87,7 +92,7 @@ def answers(reached):
     ],
     ids=["a client of another site", "a loopback client"],
 )
-async def test_the_answer_reaches_the_client(dsn, browser, registered, asked):  # CO-10, CO-11
+async def test_the_answer_reaches_the_client(dsn, browser, registered, asked):
     async with web_client() as (port, reached), Chromium(browser) as window:
         uri = asked.format(port=port)
         async with serving(dsn, one_client(registered.format(port=port))) as server:
@@ -105,7 +110,8 @@ async def test_the_answer_reaches_the_client(dsn, browser, registered, asked):  
             assert (await flow.exchange(approved["code"])).status_code == 200
 
 
-async def test_the_answer_reaches_a_client_that_goes_on_to_another_origin(dsn, browser):  # CO-11
+@pytest.mark.proves("CO-11")
+async def test_the_answer_reaches_a_client_that_goes_on_to_another_origin(dsn, browser):
     async with (
         web_client() as (last_port, last),
         web_client(f"http://127.0.0.1:{last_port}/done") as (port, reached),
@@ -121,7 +127,8 @@ async def test_the_answer_reaches_a_client_that_goes_on_to_another_origin(dsn, b
             assert "/done" in last
 
 
-async def test_the_answer_reaches_the_client_right_from_the_login(dsn, browser):  # CO-10
+@pytest.mark.proves("CO-10")
+async def test_the_answer_reaches_the_client_right_from_the_login(dsn, browser):
     async with web_client() as (port, reached), Chromium(browser) as window:
         uri = f"http://localhost:{port}/callback"
         settings = one_client(uri)
@@ -133,7 +140,8 @@ async def test_the_answer_reaches_the_client_right_from_the_login(dsn, browser):
             assert "code" in answers(reached)[0]
 
 
-async def test_no_page_can_be_framed(dsn, browser):  # CO-09
+@pytest.mark.proves("CO-09")
+async def test_no_page_can_be_framed(dsn, browser):
     async with web_client() as (port, _), Chromium(browser) as window:
         uri = f"http://localhost:{port}/callback"
         async with serving(dsn, one_client(uri)) as server:

@@ -2,6 +2,7 @@
 
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from serving import PASSWORD, PUBLIC_CLIENT, USER, Flow, serving
 
 from mcpserve import crypto
@@ -14,7 +15,8 @@ async def pending(server):
     return (await server.db.one("SELECT count(*) AS n FROM authorization_requests")).n
 
 
-async def test_consent_is_asked_every_time(dsn):  # CO-08, AZ-07
+@pytest.mark.proves("CO-08", "AZ-07")
+async def test_consent_is_asked_every_time(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         for prompt in (None, None, "consent", "select_account", "create"):
             page = await Flow(server).ask(browser, prompt=prompt)
@@ -22,7 +24,8 @@ async def test_consent_is_asked_every_time(dsn):  # CO-08, AZ-07
             assert "code" in await browser.approve()
 
 
-async def test_prompt_login_asks_for_the_password_again(dsn):  # AZ-07
+@pytest.mark.proves("AZ-07")
+async def test_prompt_login_asks_for_the_password_again(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         flow = Flow(server)
         await flow.ask(browser)
@@ -35,7 +38,8 @@ async def test_prompt_login_asks_for_the_password_again(dsn):  # AZ-07
         assert code.auth_time > before.auth_time
 
 
-async def test_prompt_login_cannot_be_walked_around(dsn):  # AZ-07
+@pytest.mark.proves("AZ-07")
+async def test_prompt_login_cannot_be_walked_around(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         flow = Flow(server)
         await flow.ask(browser)
@@ -52,7 +56,8 @@ async def test_prompt_login_cannot_be_walked_around(dsn):  # AZ-07
         assert await server.db.rows("SELECT FROM oauth_authorization_codes") == []
 
 
-async def test_prompt_none_never_shows_a_page(dsn):  # rung 10
+@pytest.mark.proves("AZ-R10")
+async def test_prompt_none_never_shows_a_page(dsn):
     async with serving(dsn) as server, server.browser() as browser:
         flow = Flow(server)
         silent = flow.parameters(prompt="none")
@@ -70,6 +75,7 @@ async def test_prompt_none_never_shows_a_page(dsn):  # rung 10
         assert browser.answer(await browser.open("/authorize", silent))["error"] == "login_required"
 
 
+@pytest.mark.proves("AZ-07")
 async def test_auto_approve_asks_for_the_login_only(dsn):
     async with serving(dsn, AUTOMATIC) as server, server.browser() as browser:
         flow = Flow(server)
@@ -83,7 +89,8 @@ async def test_auto_approve_asks_for_the_login_only(dsn):
         assert fresh.url.path == "/login"
 
 
-async def test_auto_approve_answers_a_request_once(dsn):  # CO-04
+@pytest.mark.proves("CO-04")
+async def test_auto_approve_answers_a_request_once(dsn):
     async with serving(dsn, AUTOMATIC) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         consent = str(browser.shown.url).replace("/login", "/consent")
@@ -94,7 +101,8 @@ async def test_auto_approve_answers_a_request_once(dsn):  # CO-04
         assert len(codes) == 1
 
 
-async def test_auto_approve_looks_at_the_client_again(dsn):  # CO-07
+@pytest.mark.proves("CO-07")
+async def test_auto_approve_looks_at_the_client_again(dsn):
     async with serving(dsn, AUTOMATIC) as server, server.browser() as browser:
         await browser.open("/authorize", Flow(server).parameters())
         form = browser.fields() | {"username": USER, "password": PASSWORD}

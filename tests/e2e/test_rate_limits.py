@@ -42,7 +42,8 @@ async def use_up(flow, **form):
         assert error(await guess(flow, **form)) in ((400, "invalid_grant"), (401, "invalid_client"))
 
 
-async def test_after_too_many_failures_a_client_is_told_to_wait(dsn):  # RL-02, RL-03
+@pytest.mark.proves("RL-02", "RL-03")
+async def test_after_too_many_failures_a_client_is_told_to_wait(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         await use_up(flow)
@@ -54,7 +55,8 @@ async def test_after_too_many_failures_a_client_is_told_to_wait(dsn):  # RL-02, 
         check_limited(await guess(flow))
 
 
-async def test_successes_are_never_counted_nor_refused(dsn):  # RL-02
+@pytest.mark.proves("RL-02")
+async def test_successes_are_never_counted_nor_refused(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -69,7 +71,8 @@ async def test_successes_are_never_counted_nor_refused(dsn):  # RL-02
         assert (await flow.post("/revoke", token=tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_dead_token_is_told_so_however_often_it_comes(dsn):  # RL-02
+@pytest.mark.proves("RL-02")
+async def test_a_dead_token_is_told_so_however_often_it_comes(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -84,7 +87,30 @@ async def test_a_dead_token_is_told_so_however_often_it_comes(dsn):  # RL-02
             assert error(wrong) == (400, "invalid_grant")
 
 
-async def test_a_wrong_secret_is_limited_before_it_is_hashed(dsn):  # RL-01
+@pytest.mark.proves("RL-02", "RF-04", "AC-07")
+async def test_too_many_failures_hide_neither_reuse_nor_replay(dsn):
+    # A client that is told to wait instead never asks its person to log in again.
+    expire = "UPDATE oauth_authorization_codes SET {} = {} - interval '1 hour' WHERE used_at IS {}"
+    async with serving(dsn, SETTINGS) as server:
+        flow = Flow(server)
+        late, spent, replayed = [await flow.code() for _ in range(3)]
+        for code in (spent, replayed):
+            reused = (await flow.exchange(code)).json()["refresh_token"]
+        await flow.refresh(reused)
+        await use_up(flow)
+        check_limited(await guess(flow))
+        assert error(await flow.exchange(spent)) == (400, "invalid_grant")  # asked twice
+        assert error(await flow.refresh(reused)) == (400, "invalid_grant")
+        postgres.query(dsn, expire.format("used_at", "used_at", "NOT NULL"))
+        postgres.query(dsn, expire.format("expires_at", "expires_at", "NULL"))
+        for code in (late, spent, replayed):
+            assert error(await flow.exchange(code)) == (400, "invalid_grant")
+        states = postgres.query(dsn, "SELECT state FROM mcp_sessions")
+        assert states == [("compromised",), ("compromised",)]
+
+
+@pytest.mark.proves("RL-01")
+async def test_a_wrong_secret_is_limited_before_it_is_hashed(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server).confidential()
         tokens = await flow.tokens()
@@ -96,7 +122,8 @@ async def test_a_wrong_secret_is_limited_before_it_is_hashed(dsn):  # RL-01
         assert (await guess(flow, headers=behind("6.6.6.6"))).status_code == 429
 
 
-async def test_a_right_secret_is_accepted_again_when_the_window_ends(dsn):  # RL-01
+@pytest.mark.proves("RL-01")
+async def test_a_right_secret_is_accepted_again_when_the_window_ends(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server).confidential()
         tokens = await flow.tokens()
@@ -106,7 +133,8 @@ async def test_a_right_secret_is_accepted_again_when_the_window_ends(dsn):  # RL
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_invented_clients_are_limited_together_before_anything_is_hashed(dsn):  # RL-01
+@pytest.mark.proves("RL-01")
+async def test_invented_clients_are_limited_together_before_anything_is_hashed(dsn):
     async with serving(dsn, SETTINGS) as server:
         for number in range(LIMIT):
             flow = Flow(server, client_id=f"invented-{number}", secret="x")
@@ -117,7 +145,8 @@ async def test_invented_clients_are_limited_together_before_anything_is_hashed(d
             check_limited(await guess(Flow(server, client_id=f"public-{number}")))
 
 
-async def test_only_wrong_secrets_keep_a_client_from_proving_itself(dsn):  # RL-02
+@pytest.mark.proves("RL-02")
+async def test_only_wrong_secrets_keep_a_client_from_proving_itself(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server).confidential()
         tokens = await flow.tokens()
@@ -131,7 +160,8 @@ async def test_only_wrong_secrets_keep_a_client_from_proving_itself(dsn):  # RL-
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_requests_that_are_no_protocol_at_all_are_limited(dsn):  # RL-02
+@pytest.mark.proves("RL-02")
+async def test_requests_that_are_no_protocol_at_all_are_limited(dsn):
     async with serving(dsn, SETTINGS) as server, server.http() as http:
         for path in ("/token", "/revoke"):
             for _ in range(LIMIT):
@@ -139,7 +169,8 @@ async def test_requests_that_are_no_protocol_at_all_are_limited(dsn):  # RL-02
             check_limited(await http.post(path, content=b"{}"))
 
 
-async def test_each_endpoint_counts_for_itself(dsn):  # RL-03
+@pytest.mark.proves("RL-03")
+async def test_each_endpoint_counts_for_itself(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         for _ in range(LIMIT):
@@ -151,7 +182,8 @@ async def test_each_endpoint_counts_for_itself(dsn):  # RL-03
         check_limited(await guess(flow))
 
 
-async def test_people_are_told_to_wait_by_a_page(dsn):  # RL-03
+@pytest.mark.proves("RL-03")
+async def test_people_are_told_to_wait_by_a_page(dsn):
     async with serving(dsn, SETTINGS) as server, server.http() as http:
         for _ in range(LIMIT):
             assert (await http.get("/authorize")).status_code == 400
@@ -163,14 +195,16 @@ async def test_people_are_told_to_wait_by_a_page(dsn):  # RL-03
         assert good.status_code == 303
 
 
-async def test_a_restart_forgets_nothing(dsn):  # RL-04
+@pytest.mark.proves("RL-04")
+async def test_a_restart_forgets_nothing(dsn):
     async with serving(dsn, SETTINGS) as server:
         await use_up(Flow(server))
     async with serving(dsn, SETTINGS, with_user=False) as server:
         check_limited(await guess(Flow(server)))
 
 
-async def test_nobody_chooses_an_address(dsn):  # RL-05
+@pytest.mark.proves("RL-05")
+async def test_nobody_chooses_an_address(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         for number in range(LIMIT):
@@ -179,7 +213,8 @@ async def test_nobody_chooses_an_address(dsn):  # RL-05
         check_limited(await guess(flow, headers=behind("7.7.7.7")))
 
 
-async def test_behind_a_trusted_proxy_each_address_counts_for_itself(dsn):  # RL-05
+@pytest.mark.proves("RL-05")
+async def test_behind_a_trusted_proxy_each_address_counts_for_itself(dsn):
     async with serving(dsn, BEHIND_A_PROXY) as server:
         flow = Flow(server)
         await use_up(flow, headers=behind("6.6.6.6"))
@@ -191,7 +226,8 @@ async def test_behind_a_trusted_proxy_each_address_counts_for_itself(dsn):  # RL
         await use_up(flow)
 
 
-async def test_a_household_of_ipv6_counts_as_one(dsn):  # RL-06
+@pytest.mark.proves("RL-06")
+async def test_a_household_of_ipv6_counts_as_one(dsn):
     async with serving(dsn, BEHIND_A_PROXY) as server:
         flow = Flow(server)
         for number in range(LIMIT):
@@ -201,7 +237,8 @@ async def test_a_household_of_ipv6_counts_as_one(dsn):  # RL-06
         await use_up(flow, headers=behind("2001:db8:0:2::1"))
 
 
-async def test_the_table_stays_small(dsn):  # RL-06
+@pytest.mark.proves("RL-06")
+async def test_the_table_stays_small(dsn):
     async with serving(dsn, SETTINGS) as server:
         for number in range(LIMIT):
             await guess(Flow(server, client_id="x" * 9000 + str(number)))
@@ -215,6 +252,7 @@ async def test_the_table_stays_small(dsn):  # RL-06
         assert postgres.query(dsn, "SELECT count(*) FROM rate_limits") == [(0,)]
 
 
+@pytest.mark.proves("RL-06")
 @pytest.mark.parametrize(
     ("address", "counted"),
     [
@@ -230,10 +268,11 @@ async def test_the_table_stays_small(dsn):  # RL-06
         ("é", "unknown"),
     ],
 )
-def test_what_is_counted_of_an_address(address, counted):  # RL-06
+def test_what_is_counted_of_an_address(address, counted):
     assert ratelimit.network(address) == counted
 
 
+@pytest.mark.proves("RL-05")
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
@@ -252,5 +291,5 @@ def test_what_is_counted_of_an_address(address, counted):  # RL-06
         ("", ["1.1.1.1"], ""),
     ],
 )
-def test_the_address_is_the_nearest_that_is_no_proxy_of_ours(peer, forwarded, client):  # RL-05
+def test_the_address_is_the_nearest_that_is_no_proxy_of_ours(peer, forwarded, client):
     assert client_address(peer, forwarded, ["10.0.0.0/8", "fd00::/8"]) == client

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import postgres
+import pytest
 from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, USER, Flow, serving
 from tables import state, unchanged
 
@@ -15,7 +16,7 @@ CLIENTS = [
     {"id": OTHER, "redirect_uris": [CALLBACK]},
     {"id": SECRET_CLIENT, "redirect_uris": [CALLBACK], "secret": SECRET},
 ]
-SETTINGS = {"oauth": {"clients": CLIENTS, "scopes": {"extra": "Something more"}}}
+SETTINGS = {"oauth": {"clients": {"configured": CLIENTS}, "scopes": {"extra": "Something more"}}}
 BOTH = "extra mcp.tools.call"
 
 
@@ -27,7 +28,8 @@ def grant_states(dsn):
     return sorted(state for (state,) in postgres.query(dsn, "SELECT state FROM mcp_sessions"))
 
 
-async def test_every_bad_token_gets_the_same_answer_and_changes_nothing(dsn):  # RF-01, RF-09, TK-05
+@pytest.mark.proves("RF-01", "RF-09", "TK-05")
+async def test_every_bad_token_gets_the_same_answer_and_changes_nothing(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         live, revoked, expired = await flow.tokens(), await flow.tokens(), await flow.tokens()
@@ -58,7 +60,8 @@ async def test_the_token_itself_is_needed(dsn):
         assert error(answer) == (400, "invalid_request")
 
 
-async def test_each_refresh_gives_a_new_pair_and_the_old_access_token_runs_out(dsn):  # RF-02
+@pytest.mark.proves("RF-02", "RF-13")
+async def test_each_refresh_gives_a_new_pair_and_the_old_access_token_runs_out(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         seen = [await flow.tokens()]
@@ -70,7 +73,8 @@ async def test_each_refresh_gives_a_new_pair_and_the_old_access_token_runs_out(d
             assert (await flow.call_mcp(tokens["access_token"])).status_code == 200
 
 
-async def test_the_lineage_is_a_path_that_ends_when_its_grant_does(dsn):  # RF-03
+@pytest.mark.proves("RF-03")
+async def test_the_lineage_is_a_path_that_ends_when_its_grant_does(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -98,7 +102,8 @@ async def test_the_lineage_is_a_path_that_ends_when_its_grant_does(dsn):  # RF-0
         assert len(state(dsn)["mcp_sessions"]) == len(before["mcp_sessions"]) == 1
 
 
-async def test_no_token_outlives_its_grant(dsn):  # RF-03, TK-02
+@pytest.mark.proves("RF-03", "TK-02")
+async def test_no_token_outlives_its_grant(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -110,7 +115,8 @@ async def test_no_token_outlives_its_grant(dsn):  # RF-03, TK-02
         assert error(await flow.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
 
 
-async def test_reuse_ends_the_grant_and_all_its_tokens(dsn):  # RF-04, RF-05
+@pytest.mark.proves("RF-04", "RF-05")
+async def test_reuse_ends_the_grant_and_all_its_tokens(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -128,7 +134,8 @@ async def test_reuse_ends_the_grant_and_all_its_tokens(dsn):  # RF-04, RF-05
             assert error(await flow.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
 
 
-async def test_reuse_touches_no_other_grant(dsn):  # RF-05
+@pytest.mark.proves("RF-05")
+async def test_reuse_touches_no_other_grant(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         stolen = await flow.tokens()
@@ -143,7 +150,8 @@ async def test_reuse_touches_no_other_grant(dsn):  # RF-05
             assert (await owner.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_refresh_may_ask_for_less_once(dsn):  # RF-06
+@pytest.mark.proves("RF-06")
+async def test_a_refresh_may_ask_for_less_once(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         tokens = await flow.tokens(scope=BOTH)
@@ -156,7 +164,8 @@ async def test_a_refresh_may_ask_for_less_once(dsn):  # RF-06
         assert (await flow.call_tool(whole["access_token"])).status_code == 200
 
 
-async def test_a_refresh_may_not_ask_for_more(dsn):  # RF-06
+@pytest.mark.proves("RF-06")
+async def test_a_refresh_may_not_ask_for_more(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -167,7 +176,8 @@ async def test_a_refresh_may_not_ask_for_more(dsn):  # RF-06
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_refresh_may_name_its_resource_and_no_other(dsn):  # RF-07
+@pytest.mark.proves("RF-07", "RI-01")
+async def test_a_refresh_may_name_its_resource_and_no_other(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         mine = server.services.server.resource
@@ -179,7 +189,8 @@ async def test_a_refresh_may_name_its_resource_and_no_other(dsn):  # RF-07
         assert (await flow.refresh(tokens["refresh_token"], resource=mine)).status_code == 200
 
 
-async def test_a_disabled_client_or_person_cannot_refresh(dsn):  # RF-08
+@pytest.mark.proves("RF-08")
+async def test_a_disabled_client_or_person_cannot_refresh(dsn):
     async with serving(dsn, SETTINGS) as server:
         flow, other = Flow(server), Flow(server, client_id=OTHER)
         mine, others = await flow.tokens(), await other.tokens()
@@ -197,7 +208,8 @@ async def test_a_disabled_client_or_person_cannot_refresh(dsn):  # RF-08
         assert grant_states(dsn) == ["revoked", "revoked"]
 
 
-async def test_reuse_is_noticed_as_long_as_the_grant_lives(dsn):  # RF-10
+@pytest.mark.proves("RF-10")
+async def test_reuse_is_noticed_as_long_as_the_grant_lives(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -213,7 +225,8 @@ async def test_reuse_is_noticed_as_long_as_the_grant_lives(dsn):  # RF-10
         assert (await flow.call_mcp(second["access_token"])).status_code == 401
 
 
-async def test_a_refresh_works_before_and_after_the_access_token_expired(dsn):  # RF-11
+@pytest.mark.proves("RF-11")
+async def test_a_refresh_works_before_and_after_the_access_token_expired(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -224,7 +237,8 @@ async def test_a_refresh_works_before_and_after_the_access_token_expired(dsn):  
             assert (await flow.call_mcp(tokens["access_token"])).status_code == 200
 
 
-async def test_a_refresh_token_is_given_with_and_without_offline_access(dsn):  # RF-12
+@pytest.mark.proves("RF-12")
+async def test_a_refresh_token_is_given_with_and_without_offline_access(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         for scope in ("mcp.tools.call", "mcp.tools.call offline_access"):
@@ -233,8 +247,9 @@ async def test_a_refresh_token_is_given_with_and_without_offline_access(dsn):  #
             assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
+@pytest.mark.proves("RI-04", "RF-01")
 async def test_a_grant_of_another_public_url_needs_a_new_login(dsn):
-    # RI-04, RF-01: its new tokens would be refused at once, and the client would refresh for ever.
+    # Its new tokens would be refused at once, and the client would refresh for ever.
     elsewhere = {"server": {"public_url": "http://localhost:9"}}
     async with serving(dsn, elsewhere) as before:
         tokens = await Flow(before).tokens()

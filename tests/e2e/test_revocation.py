@@ -21,7 +21,8 @@ async def revoke(flow, token, **form):
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_revoking_twice_is_as_good_as_once(dsn):  # RV-01
+@pytest.mark.proves("RV-01")
+async def test_revoking_twice_is_as_good_as_once(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -31,7 +32,8 @@ async def test_revoking_twice_is_as_good_as_once(dsn):  # RV-01
                 await revoke(flow, tokens[kind])
 
 
-async def test_an_unknown_or_malformed_token_is_revoked_already(dsn):  # RV-01
+@pytest.mark.proves("RV-01")
+async def test_an_unknown_or_malformed_token_is_revoked_already(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
@@ -41,7 +43,8 @@ async def test_an_unknown_or_malformed_token_is_revoked_already(dsn):  # RV-01
         assert (await flow.call_mcp(tokens["access_token"])).status_code == 200
 
 
-async def test_the_token_is_needed(dsn):  # RV-02
+@pytest.mark.proves("RV-02")
+async def test_the_token_is_needed(dsn):
     async with serving(dsn) as server:
         with unchanged(dsn):
             for token in (None, ""):
@@ -49,7 +52,8 @@ async def test_the_token_is_needed(dsn):  # RV-02
                 assert error(answer) == (400, "invalid_request")
 
 
-async def test_the_client_must_prove_itself_first(dsn):  # RV-02
+@pytest.mark.proves("RV-02")
+async def test_the_client_must_prove_itself_first(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         token = (await flow.tokens())["refresh_token"]
@@ -69,7 +73,8 @@ async def test_the_client_must_prove_itself_first(dsn):  # RV-02
         assert (await flow.refresh(token)).status_code == 200
 
 
-async def test_every_method_of_the_token_endpoint_revokes(dsn):  # RV-02
+@pytest.mark.proves("RV-02")
+async def test_every_method_of_the_token_endpoint_revokes(dsn):
     async with serving(dsn) as server:
         public, confidential = Flow(server), Flow(server).confidential()
         nobody = {"client_id": None, "client_secret": None}
@@ -80,7 +85,8 @@ async def test_every_method_of_the_token_endpoint_revokes(dsn):  # RV-02
         assert grant_states(dsn) == ["revoked", "revoked", "revoked"]
 
 
-async def test_a_wrong_hint_does_not_matter(dsn):  # RV-03
+@pytest.mark.proves("RV-03")
+async def test_a_wrong_hint_does_not_matter(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         for hint in ("", "refresh_token", "access_token", "id_token", "é"):
@@ -92,8 +98,9 @@ async def test_a_wrong_hint_does_not_matter(dsn):  # RV-03
             assert error(refused) == (400, "invalid_grant")
 
 
+@pytest.mark.proves("RV-04", "RV-07")
 @pytest.mark.parametrize("generation", [0, 1, 2])
-async def test_a_refresh_token_of_any_age_ends_its_grant(dsn, generation):  # RV-04, RV-07
+async def test_a_refresh_token_of_any_age_ends_its_grant(dsn, generation):
     async with serving(dsn) as server:
         flow = Flow(server)
         others = await flow.tokens()
@@ -111,7 +118,8 @@ async def test_a_refresh_token_of_any_age_ends_its_grant(dsn, generation):  # RV
         assert (await flow.refresh(others["refresh_token"])).status_code == 200
 
 
-async def test_an_access_token_ends_alone(dsn):  # RV-05
+@pytest.mark.proves("RV-05")
+async def test_an_access_token_ends_alone(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -123,7 +131,8 @@ async def test_an_access_token_ends_alone(dsn):  # RV-05
         assert (await flow.refresh(second["refresh_token"])).status_code == 200
 
 
-async def test_the_token_of_another_client_is_refused_and_lives(dsn):  # RV-06
+@pytest.mark.proves("RV-06")
+async def test_the_token_of_another_client_is_refused_and_lives(dsn):
     async with serving(dsn) as server:
         owner, other = Flow(server), Flow(server).confidential()
         rotated = await owner.tokens()
@@ -139,7 +148,8 @@ async def test_the_token_of_another_client_is_refused_and_lives(dsn):  # RV-06
         assert (await owner.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_compromised_grant_stays_compromised(dsn):  # RF-04
+@pytest.mark.proves("RF-04")
+async def test_a_compromised_grant_stays_compromised(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         first = await flow.tokens()
@@ -151,7 +161,8 @@ async def test_a_compromised_grant_stays_compromised(dsn):  # RF-04
         assert grant_states(dsn) == ["compromised"]
 
 
-async def test_another_server_of_the_same_database_knows_at_once(dsn):  # RV-08
+@pytest.mark.proves("RV-08")
+async def test_another_server_of_the_same_database_knows_at_once(dsn):
     origin = {"server": {"public_url": "http://localhost:3000"}}
     async with serving(dsn, origin) as one, serving(dsn, origin, with_user=False) as two:
         flow, elsewhere = Flow(one), Flow(two)

@@ -3,6 +3,7 @@
 import asyncio
 
 import bcrypt
+import pytest
 from serving import Flow, add_user, serving
 
 from mcpserve import crypto
@@ -125,6 +126,7 @@ async def test_a_link_is_worth_nothing_once_there_is_a_user(dsn):
         assert await users.new_setup_link(server.db) is None
 
 
+@pytest.mark.proves("SE-04")
 async def test_a_link_is_stored_as_its_digest(dsn):
     async with serving(dsn, with_user=False) as server:
         token = await link(server)
@@ -146,7 +148,8 @@ BAD = [
 ]
 
 
-async def test_a_bad_name_or_password_keeps_the_link(dsn):  # LG-05
+@pytest.mark.proves("LG-05")
+async def test_a_bad_name_or_password_keeps_the_link(dsn):
     async with serving(dsn, with_user=False) as server, server.browser() as browser:
         token = await link(server)
         for changes, problem in BAD:
@@ -159,7 +162,8 @@ async def test_a_bad_name_or_password_keeps_the_link(dsn):  # LG-05
         assert (done.status_code, await names(server)) == (200, [NAME])
 
 
-async def test_a_password_with_control_characters_is_refused(dsn):  # TR-08
+@pytest.mark.proves("TR-08")
+async def test_a_password_with_control_characters_is_refused(dsn):
     async with serving(dsn, with_user=False) as server, server.http() as http:
         token = await link(server)
         bad = dict.fromkeys(("password", "password_again"), "correct\0horse battery")
@@ -174,7 +178,8 @@ async def test_a_wrong_link_costs_no_hashing(dsn, monkeypatch):
         assert is_spent(await http.post("/setup", data=answers("x" * 43)))
 
 
-async def test_the_hashed_password_is_the_whole_of_it(dsn):  # LG-05
+@pytest.mark.proves("LG-05")
+async def test_the_hashed_password_is_the_whole_of_it(dsn):
     async with serving(dsn, with_user=False) as server, server.http() as http:
         long = dict.fromkeys(("password", "password_again"), "é" * 36)  # 72 bytes
         await http.post("/setup", data=answers(await link(server), **long))

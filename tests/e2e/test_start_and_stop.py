@@ -27,7 +27,7 @@ from e2e.process import (
 )
 from e2e.upstream import Upstream
 from psycopg2.extensions import parse_dsn
-from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, SECRET, USER, Flow, basic, serving
+from serving import CALLBACK, PASSWORD, SECRET, USER, Flow, basic, serving
 
 from mcpserve import config
 from mcpserve.db import Database
@@ -218,6 +218,7 @@ async def test_an_external_database_is_migrated_by_command_only(empty_dsn, tmp_p
     assert not (tmp_path / ".mcpserve").exists()
 
 
+@pytest.mark.proves("LG-01")
 async def test_a_public_server_keeps_its_link_in_the_log_and_its_cookie_to_itself(dsn, tmp_path):
     path = configure(tmp_path, dsn=dsn)
     with started(path, BASE_URL="https://mcp.example.org") as server:
@@ -235,11 +236,12 @@ async def test_a_public_server_keeps_its_link_in_the_log_and_its_cookie_to_itsel
         assert all(json.loads(line)["message"] for line in server.log.splitlines())
 
 
+@pytest.mark.proves("AD-01", "CA-07")
 async def test_a_client_from_the_environment_is_there_once_and_as_it_says(dsn, tmp_path):
-    path = configure(tmp_path, dsn=dsn, oauth={"clients": []})
+    path = configure(tmp_path, dsn=dsn, oauth={"clients": {"configured": []}})
     seed = {"AUTO_SEED_CLIENT_ID": "seeded", "AUTO_SEED_REDIRECT_URIS": CALLBACK}
-    clients = config.load(path, seed).settings.oauth.clients
-    async with serving(dsn, {"oauth": {"clients": clients}}) as server:
+    clients = config.load(path, seed).settings.oauth.clients.configured
+    async with serving(dsn, {"oauth": {"clients": {"configured": clients}}}) as server:
         assert (await Flow(server, client_id="seeded").tokens())["access_token"]
 
     with started(path, **seed, AUTO_SEED_CLIENT_SECRET=SECRET) as server:
@@ -253,7 +255,7 @@ async def test_a_client_from_the_environment_is_there_once_and_as_it_says(dsn, t
 
 
 def test_a_port_in_use_is_told_in_one_line(dsn, tmp_path):
-    path = configure(tmp_path, dsn=dsn, oauth={"clients": []})
+    path = configure(tmp_path, dsn=dsn, oauth={"clients": {"configured": []}})
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with at_terminal(path, "serve", PORT=str(port)) as terminal:
@@ -269,7 +271,6 @@ async def test_at_a_terminal_the_log_is_text_and_a_second_ctrl_c_does_not_wait(d
         with at_terminal(path, "serve") as terminal:
             banner = terminal.read_until("tools ")
             assert "\x1b[1mmcpserve" in banner
-            assert re.search(rf"\d\d:\d\d:\d\d info +client {PUBLIC_CLIENT} written", banner)
 
             server = Process.of(path, terminal.popen)
             token = (await Flow(server).tokens())["access_token"]
@@ -277,7 +278,8 @@ async def test_at_a_terminal_the_log_is_text_and_a_second_ctrl_c_does_not_wait(d
             in_flight = asyncio.create_task(call(server, token))
             await asyncio.to_thread(upstream.asked.wait, PATIENCE)
             terminal.type("\x03")
-            terminal.read_until("stopping, 1 requests in flight")
+            stopping = terminal.read_until("stopping, 1 requests in flight")
+            assert re.search(r"\d\d:\d\d:\d\d info +stopping", stopping)
             terminal.type("\x03")
             terminal.read_until("gave up 1 requests")
             assert await asyncio.to_thread(server.wait) == 0

@@ -4,6 +4,7 @@ import itertools
 import re
 from urllib.parse import urlencode
 
+import pytest
 from serving import PUBLIC_CLIENT, SECRET_CLIENT, Flow, serving
 from tables import unchanged
 
@@ -11,7 +12,7 @@ from mcpserve import crypto
 
 ENDPOINTS = ("/token", "/revoke")
 FORM = "application/x-www-form-urlencoded"
-DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")  # TR-15
+DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
 TOKEN_PARAMETERS = [
     "grant_type",
     "code",
@@ -59,7 +60,8 @@ async def post(server, path, content, content_type=FORM):
         return await http.post(path, content=content, headers=headers)
 
 
-async def test_only_a_form_is_read(dsn):  # TR-02
+@pytest.mark.proves("TR-02")
+async def test_only_a_form_is_read(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         form = good_form(flow, await flow.code())
@@ -79,7 +81,8 @@ async def test_only_a_form_is_read(dsn):  # TR-02
         assert (await post(server, "/token", body)).status_code == 200
 
 
-async def test_the_media_type_is_read_in_any_case(dsn):  # TR-03
+@pytest.mark.proves("TR-03")
+async def test_the_media_type_is_read_in_any_case(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         for content_type in ("Application/X-WWW-Form-URLEncoded; charset=UTF-8", f"{FORM};a=b"):
@@ -90,7 +93,8 @@ async def test_the_media_type_is_read_in_any_case(dsn):  # TR-03
             assert (await post(server, "/revoke", body, content_type)).status_code == 200
 
 
-async def test_a_parameter_that_is_there_twice_is_refused(dsn):  # TR-04
+@pytest.mark.proves("TR-04")
+async def test_a_parameter_that_is_there_twice_is_refused(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         form = good_form(flow, await flow.code())
@@ -108,7 +112,8 @@ async def test_a_parameter_that_is_there_twice_is_refused(dsn):  # TR-04
         assert (await post(server, "/token", urlencode(form))).status_code == 200
 
 
-async def test_an_empty_parameter_counts_as_absent(dsn):  # TR-05
+@pytest.mark.proves("TR-05")
+async def test_an_empty_parameter_counts_as_absent(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -125,7 +130,8 @@ async def test_an_empty_parameter_counts_as_absent(dsn):  # TR-05
         assert answer.json()["scope"] == "mcp.tools.call"
 
 
-async def test_unknown_parameters_are_ignored_even_twice(dsn):  # TR-06
+@pytest.mark.proves("TR-06")
+async def test_unknown_parameters_are_ignored_even_twice(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         form = good_form(flow, await flow.code())
@@ -136,7 +142,8 @@ async def test_unknown_parameters_are_ignored_even_twice(dsn):  # TR-06
         assert (await post(server, "/revoke", urlencode(pairs))).status_code == 200
 
 
-async def test_a_secret_in_the_url_is_refused(dsn):  # TR-07
+@pytest.mark.proves("TR-07")
+async def test_a_secret_in_the_url_is_refused(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         form = good_form(flow, await flow.code())
@@ -150,7 +157,8 @@ async def test_a_secret_in_the_url_is_refused(dsn):  # TR-07
         assert (await post(server, "/token", urlencode(form))).status_code == 200
 
 
-async def test_a_harmless_query_changes_nothing(dsn):  # TR-07
+@pytest.mark.proves("TR-07")
+async def test_a_harmless_query_changes_nothing(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         form = good_form(flow, await flow.code())
@@ -158,7 +166,8 @@ async def test_a_harmless_query_changes_nothing(dsn):  # TR-07
         assert (await post(server, f"/token?{query}", urlencode(form))).status_code == 200
 
 
-async def test_values_are_taken_as_they_are(dsn):  # TR-08
+@pytest.mark.proves("TR-08")
+async def test_values_are_taken_as_they_are(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -174,7 +183,8 @@ async def test_values_are_taken_as_they_are(dsn):  # TR-08
         assert (await flow.exchange(code)).status_code == 200
 
 
-async def test_what_cannot_be_decoded_is_refused(dsn):  # TR-09
+@pytest.mark.proves("TR-09")
+async def test_what_cannot_be_decoded_is_refused(dsn):
     good = urlencode({"client_id": PUBLIC_CLIENT, "grant_type": "x", "token": "x"}).encode()
     async with serving(dsn) as server:
         with unchanged(dsn):
@@ -185,7 +195,8 @@ async def test_what_cannot_be_decoded_is_refused(dsn):  # TR-09
                 assert error(answer) == (400, "invalid_request"), bad
 
 
-async def test_descriptions_are_plain_and_echo_nothing(dsn):  # TR-15
+@pytest.mark.proves("TR-15")
+async def test_descriptions_are_plain_and_echo_nothing(dsn):
     canary = 'zZz"\\<script>\u00e9'
     async with serving(dsn) as server:
         flow = Flow(server)
@@ -202,7 +213,8 @@ async def test_descriptions_are_plain_and_echo_nothing(dsn):  # TR-15
             assert "zZz" not in answer.text + str(answer.headers)
 
 
-async def test_another_grant_type_is_unsupported(dsn):  # TK-01
+@pytest.mark.proves("TK-01")
+async def test_another_grant_type_is_unsupported(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -212,7 +224,8 @@ async def test_another_grant_type_is_unsupported(dsn):  # TK-01
                 assert error(answer) == (400, "unsupported_grant_type"), grant_type
 
 
-async def test_no_grant_type_is_an_invalid_request(dsn):  # TK-01
+@pytest.mark.proves("TK-01")
+async def test_no_grant_type_is_an_invalid_request(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -221,7 +234,8 @@ async def test_no_grant_type_is_an_invalid_request(dsn):  # TK-01
         assert error(answer) == (400, "invalid_request")
 
 
-async def test_a_success_says_exactly_this(dsn):  # TK-02, TK-03
+@pytest.mark.proves("TK-02", "TK-03")
+async def test_a_success_says_exactly_this(dsn):
     async with serving(dsn, {"oauth": {"access_token_lifetime": "5m"}}) as server:
         flow = Flow(server)
         first = await flow.exchange(await flow.code())
@@ -235,7 +249,8 @@ async def test_a_success_says_exactly_this(dsn):  # TK-02, TK-03
             assert body == {"token_type": "Bearer", "scope": "mcp.tools.call"}
 
 
-def test_tokens_have_256_random_bits():  # TK-04
+@pytest.mark.proves("TK-04")
+def test_tokens_have_256_random_bits():
     tokens = [crypto.new_token(crypto.ACCESS_TOKEN) for _ in range(1000)]
     bodies = [token.removeprefix("mcps_at_") for token in tokens]
     assert len(set(bodies)) == 1000
@@ -243,7 +258,8 @@ def test_tokens_have_256_random_bits():  # TK-04
         assert len({body[position] for body in bodies}) > 50
 
 
-async def test_the_order_of_checks(dsn):  # section 1.8
+@pytest.mark.proves("TK-01", "AC-05")
+async def test_the_order_of_checks(dsn):
     async with serving(dsn) as server:
         flow = Flow(server).confidential()
         code = await flow.code()

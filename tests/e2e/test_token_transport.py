@@ -27,7 +27,8 @@ def check_api_error(answer: httpx.Response, status: int, error: str) -> None:
     assert "server" not in answer.headers
 
 
-async def test_only_post_is_served(dsn):  # TR-01
+@pytest.mark.proves("TR-01")
+async def test_only_post_is_served(dsn):
     async with serving(dsn) as server, server.http() as http:
         tokens = await Flow(server).tokens()
         form = {
@@ -44,7 +45,8 @@ async def test_only_post_is_served(dsn):  # TR-01
             assert (await http.head("/token")).status_code == 405
 
 
-async def test_a_body_has_64_kib_at_most(dsn):  # TR-10
+@pytest.mark.proves("TR-10")
+async def test_a_body_has_64_kib_at_most(dsn):
     async def chunks(size):
         yield b"client_id=public-client&token=x&filler="
         yield b"a" * size
@@ -64,7 +66,8 @@ async def test_a_body_has_64_kib_at_most(dsn):  # TR-10
             assert (await http.post(path, content=chunks(60_000))).status_code == served
 
 
-async def test_a_body_has_a_hundred_fields_at_most(dsn):  # TR-10
+@pytest.mark.proves("TR-10")
+async def test_a_body_has_a_hundred_fields_at_most(dsn):
     async with serving(dsn) as server:
         fields = {"token": "x"} | {f"filler{number}": "x" for number in range(98)}
         assert (await Flow(server).post("/revoke", **fields)).status_code == 200
@@ -74,7 +77,8 @@ async def test_a_body_has_a_hundred_fields_at_most(dsn):  # TR-10
                 check_api_error(answer, 400, "invalid_request")
 
 
-async def test_a_compressed_body_is_refused(dsn):  # TR-10
+@pytest.mark.proves("TR-10")
+async def test_a_compressed_body_is_refused(dsn):
     async with serving(dsn) as server:
         with unchanged(dsn):
             for path, coding in itertools.product(ENDPOINTS, ("gzip", "deflate", "br", "x")):
@@ -83,7 +87,8 @@ async def test_a_compressed_body_is_refused(dsn):  # TR-10
                 check_api_error(answer, 415, "invalid_request")
 
 
-async def test_no_answer_may_be_stored_or_sniffed(dsn):  # TR-11, TR-12, TR-18
+@pytest.mark.proves("TR-11", "TR-12", "TR-18")
+async def test_no_answer_may_be_stored_or_sniffed(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code = await flow.code()
@@ -103,7 +108,8 @@ async def test_no_answer_may_be_stored_or_sniffed(dsn):  # TR-11, TR-12, TR-18
             assert "strict-transport-security" not in answer.headers
 
 
-async def test_an_https_server_insists_on_https(dsn):  # TR-18
+@pytest.mark.proves("TR-18")
+async def test_an_https_server_insists_on_https(dsn):
     async with (
         serving(dsn, {"server": {"public_url": "https://mcp.example.org"}}) as server,
         server.http() as http,
@@ -112,7 +118,8 @@ async def test_an_https_server_insists_on_https(dsn):  # TR-18
             assert "strict-transport-security" in (await http.get(path)).headers
 
 
-async def test_what_nobody_expected_is_a_server_error_without_details(dsn):  # TR-13
+@pytest.mark.proves("TR-13")
+async def test_what_nobody_expected_is_a_server_error_without_details(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         code, tokens = await flow.code(), await flow.tokens()
@@ -135,7 +142,8 @@ async def test_what_nobody_expected_is_a_server_error_without_details(dsn):  # T
         assert (await flow.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_configured_origins_may_read_every_answer(dsn):  # TR-16
+@pytest.mark.proves("TR-16")
+async def test_configured_origins_may_read_every_answer(dsn):
     async with (
         serving(dsn, {"cors": {"origins": [APP]}}) as server,
         server.http(headers={"Origin": APP}) as http,
@@ -153,8 +161,9 @@ async def test_configured_origins_may_read_every_answer(dsn):  # TR-16
                 assert "access-control-allow-credentials" not in answer.headers
 
 
+@pytest.mark.proves("TR-16")
 @pytest.mark.parametrize("origins", [[], ["https://other.example"], [APP + ":8443"]])
-async def test_no_other_origin_may(dsn, origins):  # TR-16
+async def test_no_other_origin_may(dsn, origins):
     async with (
         serving(dsn, {"cors": {"origins": origins}}) as server,
         server.http(headers={"Origin": APP}) as http,
@@ -164,7 +173,8 @@ async def test_no_other_origin_may(dsn, origins):  # TR-16
                 assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_any_origin_may_if_configured_so_but_never_with_cookies(dsn):  # TR-16
+@pytest.mark.proves("TR-16")
+async def test_any_origin_may_if_configured_so_but_never_with_cookies(dsn):
     async with (
         serving(dsn, {"cors": {"origins": ["*"]}}) as server,
         server.http(headers={"Origin": APP}) as http,
@@ -175,8 +185,9 @@ async def test_any_origin_may_if_configured_so_but_never_with_cookies(dsn):  # T
                 assert "access-control-allow-credentials" not in answer.headers
 
 
+@pytest.mark.proves("TR-16", "TR-11")
 @pytest.mark.parametrize("origins", [[], [APP], ["*"]])
-async def test_pages_say_nothing_about_other_origins(dsn, origins):  # TR-16
+async def test_pages_say_nothing_about_other_origins(dsn, origins):
     async with (
         serving(dsn, {"cors": {"origins": origins}}) as server,
         server.http(headers={"Origin": APP}) as http,
@@ -185,10 +196,11 @@ async def test_pages_say_nothing_about_other_origins(dsn, origins):  # TR-16
             for method in ("OPTIONS", "GET", "POST"):
                 answer = await http.request(method, path)
                 assert not [name for name in answer.headers if name.startswith("access-control")]
-                assert answer.headers["cache-control"] == "no-store"  # TR-11
+                assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_an_ambiguous_request_is_refused(dsn):  # TR-19
+@pytest.mark.proves("TR-19")
+async def test_an_ambiguous_request_is_refused(dsn):
     ambiguous = (
         "",
         "Host: localhost\r\nHost: evil.example\r\n",
@@ -203,7 +215,8 @@ async def test_an_ambiguous_request_is_refused(dsn):  # TR-19
             assert (await send(server.url, head.encode())).status == 400, headers
 
 
-async def test_two_authorization_headers_are_refused(dsn):  # TR-19, BR-05
+@pytest.mark.proves("TR-19", "BR-05")
+async def test_two_authorization_headers_are_refused(dsn):
     good = list(basic(SECRET_CLIENT, SECRET).items())
     form = [("Content-Type", FORM)]
     body = b"token=x&grant_type=refresh_token&refresh_token=x"

@@ -27,6 +27,11 @@ class Watched(Queryable):
         async with self._inner._statement(sql, params) as cursor:
             yield cursor
 
+    @property
+    def after_commit(self) -> Any:
+        """What the transaction inside does after COMMIT."""
+        return self._inner.after_commit
+
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator["Watched"]:
         """Begin a transaction that is watched too."""

@@ -26,6 +26,7 @@ KEPT = {
     "authorization request": ("authorization_requests", "expires_at", 0),
     "browser session": ("browser_sessions", "expires_at", 0),
     "setup link": ("setup_links", "expires_at", 0),
+    "client assertion": ("oauth_client_assertions", "expires_at", 0),
     "rate limit": ("rate_limits", "expires_at", 0),
 }
 ONLY = {"oauth_authorization_codes": "used_at IS NULL"}
@@ -54,14 +55,17 @@ async def fill_the_rest(db):
            VALUES (sha256('link'::bytea), clock_timestamp() + interval '1 hour')"""
     )
     await db.execute("INSERT INTO rate_limits SELECT digest, 1, expires_at FROM setup_links")
+    await db.execute(
+        "INSERT INTO oauth_client_assertions SELECT digest, expires_at FROM setup_links"
+    )
 
 
 GO_ALONG = {"mcp_sessions": {"oauth_refresh_tokens"}}
 
 
+@pytest.mark.proves("CL-01", "CL-02")
 @pytest.mark.parametrize("what", KEPT)
 async def test_what_is_spent_goes_to_the_second(dsn, what):
-    # CL-01, CL-02
     table, column, kept = KEPT[what]
     async with lab.opened(dsn) as db:
         await lab.populate(db)
@@ -78,6 +82,7 @@ async def test_what_is_spent_goes_to_the_second(dsn, what):
         assert await count(db, table) == 0
 
 
+@pytest.mark.proves("CL-02")
 async def test_nothing_that_lives_is_deleted(dsn):
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(3))
@@ -95,8 +100,9 @@ async def everything(db):
     return {table: (await db.one(f"SELECT count(*) AS n FROM {table}")).n for (table,) in tables}
 
 
+@pytest.mark.proves("RF-10", "CL-02")
 async def test_a_token_that_was_rotated_long_ago_stays_while_its_grant_can_live(dsn):
-    # RF-10, CL-02: reuse is found however late it comes.
+    # Reuse is found however late it comes.
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         await acts.refresh(db)
@@ -110,8 +116,8 @@ async def test_a_token_that_was_rotated_long_ago_stays_while_its_grant_can_live(
         assert await lab.state(db) == "compromised"
 
 
+@pytest.mark.proves("AC-09")
 async def test_a_code_that_was_used_long_ago_stays_while_its_grant_can_live(dsn):
-    # AC-09
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         await db.execute(
@@ -123,8 +129,8 @@ async def test_a_code_that_was_used_long_ago_stays_while_its_grant_can_live(dsn)
         assert await lab.state(db) == "compromised"
 
 
+@pytest.mark.proves("RF-10")
 async def test_a_family_goes_as_a_whole_and_takes_no_other_with_it(dsn):
-    # RF-10
     tables = (
         "mcp_sessions",
         "oauth_authorization_codes",
@@ -138,7 +144,7 @@ async def test_a_family_goes_as_a_whole_and_takes_no_other_with_it(dsn):
         token = f"rt-{10}"
         for _ in range(5):
             answer = await grants.refresh_token(
-                db, lab.settings(), lab.client(10), lab.refresh_form(token), resource=lab.RESOURCE
+                db, lab.issuance(), lab.client(10), lab.refresh_form(token)
             )
             token = answer["refresh_token"]
         await acts.make_old(db, 10)
@@ -167,8 +173,8 @@ async def add_codes(db, number):
 BATCH = cleanup.DELETED[0].batch
 
 
+@pytest.mark.proves("CL-01")
 async def test_more_than_a_batch_goes_in_batches(dsn):
-    # CL-01
     deleted = []
 
     async def hook(_, sql, __):
@@ -186,8 +192,8 @@ async def test_more_than_a_batch_goes_in_batches(dsn):
         assert await db.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
+@pytest.mark.proves("CL-01")
 async def test_a_process_that_dies_half_way_leaves_the_rest_and_no_lock(dsn):
-    # CL-01
     batches = 0
 
     async def hook(_, sql, __):
@@ -207,8 +213,9 @@ async def test_a_process_that_dies_half_way_leaves_the_rest_and_no_lock(dsn):
         assert counts["oauth_authorization_codes"] == BATCH + 1
 
 
+@pytest.mark.proves("CL-01")
 async def test_whoever_comes_second_leaves_it_to_the_first(dsn):
-    # CL-01: one runner at a time.
+    # One runner at a time.
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         await add_codes(db, 1)
@@ -219,8 +226,8 @@ async def test_whoever_comes_second_leaves_it_to_the_first(dsn):
         assert (await cleanup.purge(db))["oauth_authorization_codes"] == 1
 
 
+@pytest.mark.proves("CL-01")
 async def test_of_many_at_once_one_comes_to_the_end(dsn):
-    # CL-01
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(50))
         for number in range(50):
@@ -232,8 +239,9 @@ async def test_of_many_at_once_one_comes_to_the_end(dsn):
         assert await count(db, "oauth_authorization_codes") == 50
 
 
+@pytest.mark.proves("CL-03")
 async def test_what_somebody_works_on_is_left_to_the_next_run(dsn):
-    # CL-03: cleaning up waits for nobody.
+    # Cleaning up waits for nobody.
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(2))
         await acts.make_old(db, 0)
@@ -245,8 +253,9 @@ async def test_what_somebody_works_on_is_left_to_the_next_run(dsn):
         assert (await cleanup.purge(db))["mcp_sessions"] == 1
 
 
+@pytest.mark.proves("SE-04")
 async def test_the_salt_of_a_closed_window_goes_and_that_of_an_open_one_stays(dsn):
-    # SE-04: with it and the old token the new ones could be computed.
+    # With it and the old token the new ones could be computed.
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(2))
         await acts.refresh_in_window(db, 0)
@@ -293,9 +302,9 @@ def told(result):
     return type(result), getattr(result, "description", None)
 
 
+@pytest.mark.proves("CL-02")
 @pytest.mark.parametrize("situation", SITUATIONS)
 async def test_cleaning_up_changes_no_answer(dsn, situation):
-    # CL-02, I9
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(2 * len(QUESTIONS)))
         for number in range(2 * len(QUESTIONS)):

@@ -35,9 +35,9 @@ async def version(db):
 FULL = {"name": "Seeded", "secret": "a secret", "refresh_reuse_window": "30s"}
 
 
+@pytest.mark.proves("AD-01")
 @pytest.mark.parametrize("settings", [{}, FULL], ids=["public", "with everything"])
 async def test_seeding_again_writes_nothing(dsn, settings):
-    # AD-01
     async with lab.opened(dsn) as db:
         first = await seed(db, **settings)
         before = await version(db)
@@ -45,29 +45,36 @@ async def test_seeding_again_writes_nothing(dsn, settings):
         assert await version(db) == before
 
 
+@pytest.mark.proves("AD-01")
 @pytest.mark.parametrize(
-    ("change", "field", "value"),
+    ("change", "fields"),
     [
-        ({"name": "Another"}, "name", "Another"),
-        ({"name": ""}, "name", "seeded"),
-        ({"redirect_uris": ("https://b.example/",)}, "redirect_uris", ("https://b.example/",)),
-        ({"refresh_reuse_window": "1m"}, "refresh_reuse_window", timedelta(minutes=1)),
-        ({"refresh_reuse_window": None}, "refresh_reuse_window", None),
-        ({"secret": ""}, "secret_hash", None),
+        ({"name": "Another"}, {"name": "Another"}),
+        ({"name": ""}, {"name": "seeded"}),
+        ({"redirect_uris": ("https://b.example/",)}, {"redirect_uris": ("https://b.example/",)}),
+        ({"refresh_reuse_window": "1m"}, {"refresh_reuse_window": timedelta(minutes=1)}),
+        ({"refresh_reuse_window": None}, {"refresh_reuse_window": None}),
+        ({"scopes": ("extra",)}, {"scopes": ("extra",)}),
+        ({"secret": ""}, {"secret_hash": None, "auth_methods": ("none",)}),
+        (
+            {"secret": "", "jwks_uri": "https://a.example/keys"},
+            {
+                "secret_hash": None,
+                "auth_methods": ("private_key_jwt",),
+                "jwks_uri": "https://a.example/keys",
+            },
+        ),
     ],
 )
-async def test_what_changed_in_the_configuration_is_written_and_nothing_else(
-    dsn, change, field, value
-):
-    # AD-01
+async def test_what_changed_in_the_configuration_is_written_and_nothing_else(dsn, change, fields):
     async with lab.opened(dsn) as db:
         before = vars(await seed(db, **FULL))
         after = vars(await seed(db, **FULL | change))
-        assert after == before | {field: value}
+        assert after == before | fields
 
 
+@pytest.mark.proves("AD-01")
 async def test_a_changed_secret_replaces_the_old_one(dsn):
-    # AD-01
     async with lab.opened(dsn) as db:
         await seed(db, **FULL)
         client = await seed(db, **FULL | {"secret": "another secret"})
@@ -76,19 +83,21 @@ async def test_a_changed_secret_replaces_the_old_one(dsn):
             assert not await hasher.verify_secret("a secret", client.secret_hash)
 
 
-async def test_the_log_of_seeding_names_the_client_and_nothing_else_of_it(dsn, caplog):
-    # AD-01
+@pytest.mark.proves("AD-01")
+async def test_the_log_of_seeding_names_the_client_once_and_not_its_secret(dsn, caplog):
     caplog.set_level(logging.DEBUG, "mcpserve")
     async with lab.opened(dsn) as db:
+        client = await seed(db, **FULL)
         await seed(db, **FULL)
-        await seed(db, **FULL)
-    assert [record.getMessage() for record in caplog.records] == [
-        "client seeded written from the configuration"
-    ]
+    (told,) = caplog.records
+    assert (told.getMessage(), told.client_id) == ("client.added", "seeded")
+    assert FULL["secret"] not in str(vars(told))
+    assert client.secret_hash not in str(vars(told))
 
 
+@pytest.mark.proves("AD-01")
 async def test_two_processes_that_seed_at_once_write_one_client(dsn, workers):
-    # AD-01. The second finds the first one's hash of the same secret, and leaves it.
+    # The second finds the first one's hash of the same secret, and leaves it.
     rounds = range(10)
     async with lab.opened(dsn) as db:
         for number in rounds:
@@ -117,13 +126,13 @@ async def test_a_client_is_not_overwritten_unless_that_is_asked_for(dsn):
         await clients.add(db, lab.client(), replace=True)
 
 
+@pytest.mark.proves("RF-08", "AC-01")
 @pytest.mark.parametrize(
     ("disable", "enable"),
     [(acts.disable_client, acts.enable_client), (acts.disable_user, acts.enable_user)],
     ids=["client", "user"],
 )
 async def test_disabling_ends_the_grants_at_once_and_for_good(dsn, disable, enable):
-    # RF-08, AC-01
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(2))
         await disable(db, 0)
@@ -169,7 +178,6 @@ async def test_disabling_a_person_ends_their_browsers_and_what_waited_in_them(ds
 
 
 async def test_a_disabled_person_cannot_log_in_and_an_enabled_one_can(dsn):
-    # LG-03
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         await acts.log_out(db)
@@ -179,6 +187,7 @@ async def test_a_disabled_person_cannot_log_in_and_an_enabled_one_can(dsn):
         assert await acts.log_in(db) is not None
 
 
+@pytest.mark.proves("LG-02")
 async def test_another_password_logs_out_every_browser_and_keeps_the_grants(dsn):
     async with lab.opened(dsn) as db:
         await lab.populate(db, range(2))

@@ -34,10 +34,10 @@ def refresh_token(**columns):
 
 
 ROTATE = f"UPDATE oauth_refresh_tokens SET rotated_at = clock_timestamp() WHERE id = ({TOKEN});"
+ROTATED = "UPDATE oauth_refresh_tokens SET rotated_at = clock_timestamp(), "
 CODE = "UPDATE oauth_authorization_codes SET {} WHERE digest = sha256('{}'::bytea)"
 # What nobody may write: the constraint that says so, and the statement.
 REFUSED = {
-    # CC-06
     "a forked lineage": (
         "oauth_refresh_tokens_parent_id_key",
         ROTATE
@@ -68,13 +68,29 @@ REFUSED = {
         ROTATE + refresh_token(digest="sha256('rt-0'::bytea)"),
     ),
     "a live token that can be derived": (
-        "oauth_refresh_tokens_check1",
-        f"UPDATE oauth_refresh_tokens SET salt = '\\x00', reusable_until = {HOUR}"
+        "oauth_refresh_tokens_window_check",
+        f"UPDATE oauth_refresh_tokens SET salt = '\\x00', key_id = 'k', reusable_until = {HOUR}"
         f" WHERE id = ({TOKEN})",
     ),
     "a window without an end": (
-        "oauth_refresh_tokens_check1",
-        "UPDATE oauth_refresh_tokens SET salt = '\\x00', rotated_at = clock_timestamp()",
+        "oauth_refresh_tokens_window_check",
+        ROTATED + "salt = '\\x00', key_id = 'k'",
+    ),
+    "a salt without a key": (
+        "oauth_refresh_tokens_window_check",
+        ROTATED + f"salt = '\\x00', reusable_until = {HOUR}",
+    ),
+    "a key without a salt": (
+        "oauth_refresh_tokens_window_check",
+        ROTATED + f"key_id = 'k', reusable_until = {HOUR}",
+    ),
+    "a retired key that is still kept": (
+        "server_keys_check",
+        "UPDATE server_keys SET retired_at = clock_timestamp()",
+    ),
+    "one key twice": (
+        "server_keys_pkey",
+        "INSERT INTO server_keys (key_id) SELECT key_id FROM server_keys",
     ),
     "a parent that goes before its child": (
         "oauth_refresh_tokens_session_id_parent_id_fkey",
@@ -163,6 +179,7 @@ def test_what_is_refused_below_is_refused_for_its_reason_only(populated):
     attempt(populated, ROTATE + refresh_token())
 
 
+@pytest.mark.proves("CC-06")
 @pytest.mark.parametrize("what", REFUSED)
 def test_the_schema_refuses(populated, what):
     constraint, statements = REFUSED[what]
@@ -171,14 +188,17 @@ def test_the_schema_refuses(populated, what):
     assert refused.value.diag.constraint_name == constraint
 
 
+@pytest.mark.proves("SE-04")
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_digest_is_of_32_bytes(populated, size):
     with pytest.raises(errors.CheckViolation):
         attempt(populated, f"SELECT decode(repeat('00', {size}), 'hex')::sha256")
 
 
-def test_bytes_are_digests_except_salts(populated):
-    # TK-03: this and the next are what SE-04 stands on.
+@pytest.mark.proves("TK-03", "SE-04")
+def test_bytes_are_digests_except_salts_and_keys(populated):
+    # This and the next are why a copy of the database opens nothing: salt and key derive nothing
+    # without the old token, and with oauth.keys the key is not there either.
     columns = query(
         populated,
         """SELECT c.table_name || '.' || c.column_name, c.domain_name
@@ -186,13 +206,14 @@ def test_bytes_are_digests_except_salts(populated):
            WHERE c.table_schema = 'public' AND c.udt_name = 'bytea' ORDER BY 1""",
     )
     digests = {name for name, domain in columns if domain == "sha256"}
-    assert {name for name, _ in columns} - digests == {"oauth_refresh_tokens.salt"}
-    assert {name.partition(".")[2] for name in digests} == {"digest"}
-    assert len(digests) == 7
+    others = {name for name, _ in columns} - digests
+    assert others == {"oauth_refresh_tokens.salt", "server_keys.secret"}
+    assert {name for name in digests if not name.endswith("digest")} == set()
+    assert len(digests) == 11
 
 
+@pytest.mark.proves("TK-03", "SE-04")
 async def test_no_column_ever_holds_a_token(dsn):
-    # TK-03
     async with lab.opened(dsn) as db:
         await lab.populate(db)
         secrets = [f"{kind}-0" for kind in ("rt", "at", "code", "used", "request", "cookie")]
@@ -258,6 +279,8 @@ LOOKUPS = (
     acts.revoke,
     acts.revoke_access,
     acts.revoke_all_of_user,
+    acts.replace_key,
+    acts.start,
     acts.disable_client,
     acts.disable_user,
     acts.change_password,
@@ -271,6 +294,7 @@ LOOKUPS = (
 )
 
 
+@pytest.mark.proves("SE-02")
 @pytest.mark.parametrize(
     ("options", "count"),
     [("-c enable_seqscan=off", 20), ("-c enable_seqscan=on", 2000)],

@@ -7,7 +7,9 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
@@ -54,6 +56,37 @@ def test_help_shows_every_word_and_no_other():
 
 def test_no_word_is_answered_with_the_help():
     assert dev().stdout == dev("--help").stdout
+
+
+def test_fuzz_takes_nothing_but_minutes():
+    result = dev("fuzz", "forever")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_fuzz_keeps_the_seed_that_failed_and_says_so(tmp_path, monkeypatch, capfd, code):
+    script = ModuleType("dev")
+    script.__file__ = str(ROOT / "dev")
+    SourceFileLoader("dev", script.__file__).exec_module(script)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" $MCPSERVE_FUZZ_SEED\nexit {code}\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(script, "PYTHON", python)
+    monkeypatch.setattr(script, "SEEDS", tmp_path / "seeds.txt")
+    monkeypatch.setattr(script, "set_up", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        script.fuzz("0")
+    shown = capfd.readouterr()
+    [parsers, machine] = shown.out.splitlines()
+    seed = machine.split()[-1]
+    assert f"tests/fuzz --hypothesis-seed={seed}" in parsers
+    assert f"tests/machine -k {seed}" in machine
+    assert bool(ended.value.code) == bool(code)
+    what = "tests/fuzz and tests/machine" if code else "nothing"
+    assert shown.err.splitlines()[-1] == f"1 round in 0 min: {what} failed"
+    if code:
+        assert (tmp_path / "seeds.txt").read_text().startswith(f"{seed}  # ")
 
 
 def test_an_old_python_can_read_the_script_that_refuses_it():

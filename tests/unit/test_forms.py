@@ -19,6 +19,7 @@ def parse_form(body: bytes, content_type: str = FORM, query: str = ""):
     return forms.parse_form(content_type, body, query=query)
 
 
+@pytest.mark.proves("TR-02")
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -33,11 +34,12 @@ def parse_form(body: bytes, content_type: str = FORM, query: str = ""):
         "x; application/x-www-form-urlencoded",
     ],
 )
-def test_another_media_type_is_refused(content_type):  # TR-02
+def test_another_media_type_is_refused(content_type):
     with pytest.raises(InvalidRequest):
         parse_form(b"a=1", content_type)
 
 
+@pytest.mark.proves("TR-03")
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -47,14 +49,15 @@ def test_another_media_type_is_refused(content_type):  # TR-02
         "application/x-www-form-urlencoded ; anything=at-all",
     ],
 )
-def test_the_media_type_is_read_in_any_case_and_with_parameters(content_type):  # TR-03
+def test_the_media_type_is_read_in_any_case_and_with_parameters(content_type):
     assert parse_form(b"a=1", content_type).one("a") == "1"
 
 
+@pytest.mark.proves("TR-04")
 @pytest.mark.parametrize(
     "body", [b"a=1&a=2", b"a=1&a=1", b"a=1&a=", b"a=&a=", b"a&a", b"%61=1&a=1"]
 )
-def test_a_parameter_that_is_there_twice_is_refused_even_if_equal(body):  # TR-04
+def test_a_parameter_that_is_there_twice_is_refused_even_if_equal(body):
     parameters = parse_form(body)
     with pytest.raises(InvalidRequest):
         parameters.one("a")
@@ -62,21 +65,24 @@ def test_a_parameter_that_is_there_twice_is_refused_even_if_equal(body):  # TR-0
         parameters.require_single("b", "a")
 
 
-def test_only_the_resource_may_repeat():  # TR-04
+@pytest.mark.proves("TR-04")
+def test_only_the_resource_may_repeat():
     body = b"grant_type=x&resource=1&resource=2&resource="
     assert TokenForm.of(parse_form(body)).resources == ("1", "2")
 
 
+@pytest.mark.proves("TR-04")
 @pytest.mark.parametrize(
     "name", ["grant_type", "code", "code_verifier", "redirect_uri", "refresh_token", "scope"]
 )
-def test_every_other_parameter_of_the_token_endpoint_is_single(name):  # TR-04
+def test_every_other_parameter_of_the_token_endpoint_is_single(name):
     body = urlencode([("grant_type", "x"), (name, "1"), (name, "1")]).encode()
     with pytest.raises(InvalidRequest):
         TokenForm.of(parse_form(body))
 
 
-def test_an_empty_value_means_that_the_parameter_is_absent():  # TR-05
+@pytest.mark.proves("TR-05")
+def test_an_empty_value_means_that_the_parameter_is_absent():
     parameters = parse_form(b"scope=&code&resource=")
     assert parameters.one("scope") is None
     assert parameters.one("code") is None
@@ -85,41 +91,47 @@ def test_an_empty_value_means_that_the_parameter_is_absent():  # TR-05
         parameters.required("code")
 
 
-def test_unknown_parameters_are_ignored_even_twice():  # TR-06
+@pytest.mark.proves("TR-06")
+def test_unknown_parameters_are_ignored_even_twice():
     form = TokenForm.of(parse_form(b"grant_type=x&nonsense=1&nonsense=2&audience=y"))
     assert form == TokenForm("x", None, None, None, None, None, ())
 
 
+@pytest.mark.proves("TR-07")
 @pytest.mark.parametrize(
     "name", ["client_secret", "code", "code_verifier", "refresh_token", "token", "password"]
 )
 @pytest.mark.parametrize("query", ["{}=x", "a=1&{}=x", "{}="])
-def test_a_secret_in_the_url_is_refused(name, query):  # TR-07
+def test_a_secret_in_the_url_is_refused(name, query):
     with pytest.raises(InvalidRequest) as refusal:
         parse_form(f"{name}=x".encode(), query=query.format(name))
     assert "=x" not in str(refusal.value)
 
 
-def test_a_harmless_query_is_not_merged_into_the_form():  # TR-07
+@pytest.mark.proves("TR-07")
+def test_a_harmless_query_is_not_merged_into_the_form():
     parameters = parse_form(b"a=1", query="a=2&client_id=x")
     assert parameters.one("a") == "1"
     assert parameters.one("client_id") is None
 
 
+@pytest.mark.proves("TR-08")
 @pytest.mark.parametrize(
     "value", [" a", "a ", " ", "a+b", "a%20b", "e\u0301", "\u00e9", "\u2028", "\ufeff", "a;b", "😀"]
 )
-def test_values_are_kept_as_they_are(value):  # TR-08
+def test_values_are_kept_as_they_are(value):
     assert parse_form(urlencode({"a": value}).encode()).one("a") == value
 
 
+@pytest.mark.proves("TR-08")
 @pytest.mark.parametrize("escape", ["%00", "%01", "%09", "%0A", "%0d", "%1F", "%7F", "%C2%85"])
 @pytest.mark.parametrize("field", ["code={}a", "code=a{}", "{}code=a", "unknown={}"])
-def test_control_characters_are_refused(escape, field):  # TR-08
+def test_control_characters_are_refused(escape, field):
     with pytest.raises(InvalidRequest, match="control character"):
         parse_form(field.format(escape).encode())
 
 
+@pytest.mark.proves("TR-09")
 @pytest.mark.parametrize(
     "body",
     [
@@ -134,18 +146,20 @@ def test_control_characters_are_refused(escape, field):  # TR-08
         b"a=\xff",
     ],
 )
-def test_what_cannot_be_decoded_is_refused(body):  # TR-09
+def test_what_cannot_be_decoded_is_refused(body):
     with pytest.raises(InvalidRequest):
         parse_form(body)
 
 
+@pytest.mark.proves("TR-09")
 @pytest.mark.parametrize("query", ["a=%", "a=%ff", "a=\x85"])
-def test_a_query_that_cannot_be_decoded_is_refused(query):  # TR-09
+def test_a_query_that_cannot_be_decoded_is_refused(query):
     with pytest.raises(InvalidRequest):
         parse_form(b"a=1", query=query)
 
 
-def test_a_hundred_fields_are_the_limit():  # TR-10
+@pytest.mark.proves("TR-10")
+def test_a_hundred_fields_are_the_limit():
     assert parse_form(b"&".join([b"a=1"] * 100)).all("a") == ("1",) * 100
     with pytest.raises(InvalidRequest, match="too many"):
         parse_form(b"&".join([b"a=1"] * 101))
@@ -155,15 +169,17 @@ def test_only_the_ampersand_separates():
     assert parse_form(b"a=1;b=2").values == {"a": ("1;b=2",)}
 
 
+@pytest.mark.proves("TR-08")
 @given(st.lists(st.tuples(printable, printable), max_size=20))
-def test_what_was_encoded_is_decoded(pairs):  # TR-08
+def test_what_was_encoded_is_decoded(pairs):
     parameters = parse_form(urlencode(pairs).encode())
     for name, _ in pairs:
         assert parameters.values[name] == tuple(value for other, value in pairs if other == name)
 
 
+@pytest.mark.proves("TR-08")
 @given(printable, control, printable)
-def test_no_control_character_gets_through(before, bad, after):  # TR-08
+def test_no_control_character_gets_through(before, bad, after):
     with pytest.raises(InvalidRequest):
         parse_form(f"a={quote_plus(before + bad + after)}".encode())
 
@@ -176,8 +192,9 @@ form_bytes = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.proves("TR-09")
 @given(body=form_bytes, query=form_bytes)
-def test_random_bytes_are_decoded_or_refused_as_an_invalid_request(body, query):  # TR-09
+def test_random_bytes_are_decoded_or_refused_as_an_invalid_request(body, query):
     try:
         parameters = parse_form(body, query=query.decode("latin-1"))
     except InvalidRequest:
@@ -188,7 +205,8 @@ def test_random_bytes_are_decoded_or_refused_as_an_invalid_request(body, query):
             assert not any(unicodedata.category(character) == "Cc" for character in text)
 
 
+@pytest.mark.proves("TR-02")
 @given(st.text(max_size=60))
-def test_a_random_media_type_is_refused_as_an_invalid_request(content_type):  # TR-02
+def test_a_random_media_type_is_refused_as_an_invalid_request(content_type):
     with pytest.raises(InvalidRequest):
         parse_form(b"a=1", content_type)

@@ -17,15 +17,18 @@ def settings(uri):
     return ClientSettings(id="client", redirect_uris=(uri,))
 
 
+@pytest.mark.proves("RU-01")
 def test_the_registered_string_matches():
     assert matches(REGISTERED, REGISTERED)
 
 
+@pytest.mark.proves("RU-01", "RU-05")
 @table(OF_REGISTERED)
-def test_no_other_spelling_matches(uri):  # RU-01, RU-05
+def test_no_other_spelling_matches(uri):
     assert not is_registered(uri, [REGISTERED])
 
 
+@pytest.mark.proves("RU-02")
 @pytest.mark.parametrize(
     ("registered", "asked"),
     [
@@ -37,44 +40,50 @@ def test_no_other_spelling_matches(uri):  # RU-01, RU-05
         ("https://\u00fc.example/cb", "https://xn--tda.example/cb"),
     ],
 )
-def test_nothing_is_normalised_before_it_is_compared(registered, asked):  # RU-02
+def test_nothing_is_normalised_before_it_is_compared(registered, asked):
     assert not matches(asked, registered)
     assert not matches(registered, asked)
     assert matches(registered, registered)
     assert settings(registered).redirect_uris == (registered,)
 
 
+@pytest.mark.proves("RU-03")
 @pytest.mark.parametrize("registered", LOOPBACK)
 @pytest.mark.parametrize("port", ["", ":1", ":80", ":8080", ":65535"])
-def test_a_loopback_uri_matches_at_any_port(registered, port):  # RU-03
+def test_a_loopback_uri_matches_at_any_port(registered, port):
     asked = registered.replace("/cb", f"{port}/cb")
     assert matches(asked, registered)
     assert matches(registered, asked)
     assert is_loopback(asked)
 
 
+@pytest.mark.proves("RU-03")
 @pytest.mark.parametrize("registered", LOOPBACK)
 @table(OF_LOOPBACK)
-def test_a_loopback_uri_differs_in_nothing_but_the_port(uri, registered):  # RU-03
+def test_a_loopback_uri_differs_in_nothing_but_the_port(uri, registered):
     assert not matches(uri, registered)
 
 
+@pytest.mark.proves("RU-03")
 @pytest.mark.parametrize("registered", LOOPBACK)
 @pytest.mark.parametrize("asked", LOOPBACK)
-def test_the_three_names_of_this_machine_are_three_hosts(asked, registered):  # RU-03
+def test_the_three_names_of_this_machine_are_three_hosts(asked, registered):
     assert matches(asked, registered) == (asked == registered)
 
 
-def test_the_query_of_a_loopback_uri_is_compared():  # RU-03
+@pytest.mark.proves("RU-03")
+def test_the_query_of_a_loopback_uri_is_compared():
     assert matches("http://127.0.0.1:5/cb?a=1", "http://127.0.0.1/cb?a=1")
     assert not matches("http://127.0.0.1:5/cb?a=2", "http://127.0.0.1/cb?a=1")
 
 
-def test_another_host_keeps_its_port():  # RU-05
+@pytest.mark.proves("RU-05")
+def test_another_host_keeps_its_port():
     assert not matches("https://a.example:2/cb", "https://a.example:1/cb")
     assert not matches("https://a.example/other", "https://a.example/*")
 
 
+@pytest.mark.proves("RU-06")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -137,13 +146,15 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.proves("RU-06")
 @table(FORBIDDEN)
-def test_it_may_not_be_registered(uri):  # RU-06
+def test_it_may_not_be_registered(uri):
     assert problem(uri)
-    with pytest.raises(ConfigError, match=r"oauth\.clients\.0\.redirect_uris: "):
+    with pytest.raises(ConfigError, match=r"oauth\.clients\.configured\.0\.redirect_uris: "):
         clients.validate([settings(uri)])
 
 
+@pytest.mark.proves("CO-01")
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
@@ -155,5 +166,5 @@ def test_it_may_not_be_registered(uri):  # RU-06
         ("cursor://anysphere.cursor-mcp/oauth", "cursor:"),
     ],
 )
-def test_a_person_reads_where_the_answer_goes(uri, shown):  # CO-01
+def test_a_person_reads_where_the_answer_goes(uri, shown):
     assert host(uri) == shown

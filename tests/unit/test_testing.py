@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from mcpserve import ToolContext, hookimpl, tool
 from mcpserve.errors import PluginError
+from mcpserve.registry import Outcome, UnknownTool
 from mcpserve.testing import load_plugin
-from mcpserve.tools import Outcome, UnknownTool
 
 
 class Config(BaseModel, extra="forbid"):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator
 
 from mcpserve import ToolContext, ToolError, tool
 from mcpserve.errors import InsufficientScope
-from mcpserve.tools import Outcome, ToolRegistry, UnknownTool
+from mcpserve.registry import Outcome, ToolRegistry, UnknownTool
 
 ERROR, CRASH, TIMEOUT, OK = Outcome.ERROR, Outcome.CRASH, Outcome.TIMEOUT, Outcome.OK
 

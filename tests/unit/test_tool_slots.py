@@ -9,7 +9,7 @@ import pytest
 from exchanges import CALLER, bound
 
 from mcpserve import ToolContext, tool
-from mcpserve.tools import ToolRegistry
+from mcpserve.registry import ToolRegistry
 
 
 def add(a: int) -> int:

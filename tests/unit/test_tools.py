@@ -10,8 +10,9 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, Field, RootModel
 
 from mcpserve import ToolAnnotations, ToolContext, plugins, tool
+from mcpserve.registry import DEFAULT_TIMEOUT
 from mcpserve.settings import PluginSettings, ToolSettings
-from mcpserve.tools import CALL_SCOPE, DEFAULT_TIMEOUT
+from mcpserve.tools import CALL_SCOPE
 
 
 class Place(BaseModel):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mcpserve.db import Queryable, Transaction
+from mcpserve.db import Queryable, Row, Transaction
 
 ANONYMOUS_LIFETIME = timedelta(hours=1)
 """How long a browser that nobody logged in with is remembered."""
@@ -28,9 +28,21 @@ class NewRequest:
     redirect_uri: str
     state: str | None
     scopes: frozenset[str]
+    usual_scopes: bool
+    """It named none: these, unless its person granted others before."""
     resource: str
     code_challenge: str
     fresh_login: bool
+    client_document_digest: bytes | None
+    """Of the document that the client published when it asked, if it has one."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What a client is known with at this moment."""
+
+    redirect_uris: tuple[str, ...]
+    document_digest: bytes | None
 
 
 @dataclass(frozen=True)
@@ -42,13 +54,16 @@ class PendingRequest:
     redirect_uri: str
     state: str | None
     scopes: frozenset[str]
+    granted_last: frozenset[str] | None
+    """What its person granted the client last; ``None`` if that does not matter or never was."""
     resource: str
     code_challenge: str
     decided: bool
     expired: bool
-    client_enabled: bool
-    registered_uris: tuple[str, ...]
-    """What the client may use now."""
+    client_document_digest: bytes | None
+    """Of its client's document when it was made."""
+    registered: Registered | None
+    """What its client is known with now; ``None`` if that is disabled."""
     login_needed: bool
     """Nobody is logged in, or a fresh login was asked for and has not happened."""
 
@@ -107,17 +122,29 @@ async def lock_enabled_user(tx: Transaction, user_id: str | None) -> str | None:
     return str(row.id) if row else None
 
 
-async def lock_enabled_client(tx: Transaction, client_id: str) -> tuple[str, ...] | None:
-    """Return the client's redirect URIs; until the transaction ends nobody can change it.
+async def lock_enabled_client(
+    tx: Transaction, client_id: str, *, to_write: bool = False
+) -> Registered | None:
+    """Return what the client is known with; until the transaction ends nobody can change it.
 
-    ``None`` if it is disabled or gone.
+    ``None`` if it is disabled or gone. Whoever is going to write the client says so: two that
+    shared the lock could both not go on.
     """
     row = await tx.row(
-        """SELECT redirect_uris FROM oauth_clients
-           WHERE client_id = %(id)s AND disabled_at IS NULL FOR SHARE""",
+        f"""SELECT redirect_uris, document_digest FROM oauth_clients
+            WHERE client_id = %(id)s AND disabled_at IS NULL
+            FOR {"NO KEY UPDATE" if to_write else "SHARE"}""",
         id=client_id,
     )
-    return tuple(row.redirect_uris) if row else None
+    return _registered(row) if row else None
+
+
+def _registered(row: Row) -> Registered:
+    return Registered(tuple(row.redirect_uris), _bytes(row.document_digest))
+
+
+def _bytes(value: memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)
 
 
 async def log_out(db: Queryable, session_id: str, *, digest: bytes) -> None:
@@ -136,24 +163,30 @@ async def log_out(db: Queryable, session_id: str, *, digest: bytes) -> None:
 async def create_request(
     db: Queryable, digest: bytes, session_id: str, *, request: NewRequest
 ) -> bool:
-    """Keep an authorization request for this browser. ``False`` if its session has ended."""
+    """Keep an authorization request for this browser.
+
+    ``False`` if its session has ended, or if there is no such client any more.
+    """
     kept = await db.execute(
         """INSERT INTO authorization_requests
-               (digest, browser_session_id, client_id, redirect_uri, state, scopes, resource,
-                code_challenge, fresh_login, expires_at)
-           SELECT %(digest)s, id, %(client_id)s, %(redirect_uri)s, %(state)s,
-                  %(scopes)s, %(resource)s, %(code_challenge)s, %(fresh_login)s,
-                  clock_timestamp() + %(lifetime)s
-           FROM browser_sessions WHERE id = %(session_id)s FOR KEY SHARE""",
+               (digest, browser_session_id, client_id, redirect_uri, state, scopes, usual_scopes,
+                resource, code_challenge, fresh_login, client_document_digest, expires_at)
+           SELECT %(digest)s, b.id, c.client_id, %(redirect_uri)s, %(state)s,
+                  %(scopes)s, %(usual_scopes)s, %(resource)s, %(code_challenge)s, %(fresh_login)s,
+                  %(client_document_digest)s, clock_timestamp() + %(lifetime)s
+           FROM browser_sessions b, oauth_clients c
+           WHERE b.id = %(session_id)s AND c.client_id = %(client_id)s FOR KEY SHARE""",
         digest=digest,
         session_id=session_id,
         client_id=request.client_id,
         redirect_uri=request.redirect_uri,
         state=request.state,
         scopes=sorted(request.scopes),
+        usual_scopes=request.usual_scopes,
         resource=request.resource,
         code_challenge=request.code_challenge,
         fresh_login=request.fresh_login,
+        client_document_digest=request.client_document_digest,
         lifetime=REQUEST_LIFETIME,
     )
     return bool(kept)
@@ -165,9 +198,14 @@ async def find_request(db: Queryable, digest: bytes, session_id: str) -> Pending
         """SELECT r.client_id, c.client_name, r.redirect_uri, r.state, r.scopes, r.resource,
                   r.code_challenge, r.decided_at IS NOT NULL AS decided,
                   r.expires_at <= clock_timestamp() AS expired,
-                  c.disabled_at IS NULL AS client_enabled, c.redirect_uris,
+                  r.client_document_digest, c.disabled_at IS NULL AS client_enabled,
+                  c.redirect_uris, c.document_digest,
                   b.auth_time IS NULL OR (r.fresh_login AND b.auth_time < r.created_at)
-                      AS login_needed
+                      AS login_needed,
+                  CASE WHEN r.usual_scopes THEN
+                      (SELECT s.scopes FROM mcp_sessions s
+                       WHERE s.client_id = r.client_id AND s.user_id = b.user_id
+                       ORDER BY s.created_at DESC LIMIT 1) END AS granted_last
            FROM authorization_requests r
            JOIN oauth_clients c USING (client_id)
            JOIN browser_sessions b ON b.id = r.browser_session_id
@@ -183,12 +221,13 @@ async def find_request(db: Queryable, digest: bytes, session_id: str) -> Pending
         redirect_uri=row.redirect_uri,
         state=row.state,
         scopes=frozenset(row.scopes),
+        granted_last=None if row.granted_last is None else frozenset(row.granted_last),
         resource=row.resource,
         code_challenge=row.code_challenge,
         decided=row.decided,
         expired=row.expired,
-        client_enabled=row.client_enabled,
-        registered_uris=tuple(row.redirect_uris),
+        client_document_digest=_bytes(row.client_document_digest),
+        registered=_registered(row) if row.client_enabled else None,
         login_needed=row.login_needed,
     )
 

@@ -5,9 +5,17 @@ used code their reuse would look like an unknown token.
 """
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from mcpserve.db import Database
+from mcpserve import audit
+from mcpserve.audit import Event
+from mcpserve.db import Database, Transaction
+from mcpserve.oauth.store import clients
+from mcpserve.settings import RegistrationSettings, Settings
+
+Step = Callable[[Transaction], Awaitable[dict[str, int]]]
+"""Deletes a batch; the first count tells whether it found something."""
 
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('mcpserve.cleanup', 0)) AS mine"
 
@@ -43,6 +51,8 @@ DELETED = (
     Spent("authorization_requests", "expires_at"),
     Spent("browser_sessions", "expires_at"),
     Spent("setup_links", "expires_at"),
+    Spent("oauth_client_assertions", "expires_at"),
+    Spent("oauth_documents", "fetched_at", kept="30 days"),
     Spent("rate_limits", "expires_at"),
 )
 
@@ -56,7 +66,7 @@ def close_windows() -> str:
     """Return a statement that forgets how to repeat answers which are too old for it."""
     return f"""
         WITH closed AS (
-            UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL
+            UPDATE oauth_refresh_tokens SET salt = NULL, key_id = NULL, reusable_until = NULL
             WHERE {CLOSED_WINDOWS.is_next} RETURNING 1)
         SELECT count(*) AS reuse_windows FROM closed"""
 
@@ -77,19 +87,53 @@ def delete_grants() -> str:
                 WHERE session_id = ANY(ARRAY(SELECT id FROM gone))) AS oauth_refresh_tokens"""
 
 
-async def purge(db: Database) -> dict[str, int] | None:
+async def delete_clients(tx: Transaction, settings: RegistrationSettings) -> dict[str, int]:
+    """Delete a batch of clients that nobody uses and count it."""
+    gone = [
+        *await clients.delete_never_used(tx, settings.unused_lifetime),
+        *await clients.delete_idle(tx, settings.idle_lifetime),
+    ]
+    for client in gone:
+        await audit.record(
+            tx,
+            Event.CLIENT_DELETED,
+            client_id=client.client_id,
+            client_name=client.name,
+            origin=client.origin,
+            ever_used=client.last_used_at is not None,
+        )
+    return {"oauth_clients": len(gone)}
+
+
+def run(statement: str) -> Step:
+    """Return the step that is this one statement."""
+
+    async def step(tx: Transaction) -> dict[str, int]:
+        counts: dict[str, int] = (await tx.one(statement))._asdict()
+        return counts
+
+    return step
+
+
+async def purge(db: Database, settings: Settings | None = None) -> dict[str, int] | None:
     """Delete everything that is due, in batches, and return the counts by table.
 
-    ``None`` if another process is doing it.
+    ``None`` if another process is doing it. Without ``settings`` their defaults hold.
     """
+    settings = settings or Settings()
+    registration = settings.oauth.clients.registration
+    events = Spent("auth_events", "at", kept=f"{settings.cleanup.events_kept.total_seconds()} s")
+    statements = (close_windows(), *map(delete, (*DELETED, events)), delete_grants())
+    # Clients last: what hangs on them may have gone just now.
+    steps: tuple[Step, ...] = (*map(run, statements), lambda tx: delete_clients(tx, registration))
     counts: Counter[str] = Counter()
-    for statement in (close_windows(), *map(delete, DELETED), delete_grants()):
+    for step in steps:
         while True:
             async with db.transaction() as tx:
                 if not (await tx.one(LOCK)).mine:
                     return None
-                batch = await tx.one(statement)
-            counts.update(batch._asdict())
-            if batch[0] == 0:
+                batch = await step(tx)
+            counts.update(batch)
+            if not next(iter(batch.values())):
                 break
     return dict(counts)

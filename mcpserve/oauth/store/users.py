@@ -20,16 +20,15 @@ class User:
     disabled_at: datetime | None
 
 
-async def create(db: Queryable, name: str, password_hash: str) -> bool:
-    """Add a user. ``False`` if somebody has that name, in whatever case."""
-    return bool(
-        await db.execute(
-            """INSERT INTO users (name, password_hash) VALUES (%(name)s, %(hash)s)
-               ON CONFLICT DO NOTHING""",
-            name=name,
-            hash=password_hash,
-        )
+async def create(db: Queryable, name: str, password_hash: str) -> str | None:
+    """Add a user and return the id. ``None`` if somebody has that name, in whatever case."""
+    row = await db.row(
+        """INSERT INTO users (name, password_hash) VALUES (%(name)s, %(hash)s)
+           ON CONFLICT DO NOTHING RETURNING id""",
+        name=name,
+        hash=password_hash,
     )
+    return str(row.id) if row else None
 
 
 async def find(db: Queryable, name: str) -> User | None:
@@ -64,8 +63,8 @@ async def exist(db: Queryable) -> bool:
     return await db.row("SELECT 1 FROM users LIMIT 1") is not None
 
 
-async def set_password(tx: Transaction, name: str, password_hash: str) -> bool:
-    """Change a password and log its owner out of every browser. ``False`` if there is no user.
+async def set_password(tx: Transaction, name: str, password_hash: str) -> str | None:
+    """Change a password and log its owner out of every browser. Return the user's id, if any.
 
     Grants stay: a client's access is ended by revoking it.
     """
@@ -76,13 +75,18 @@ async def set_password(tx: Transaction, name: str, password_hash: str) -> bool:
         hash=password_hash,
     )
     if row is None:
-        return False
+        return None
     await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
-    return True
+    return str(row.id)
 
 
-async def set_disabled(tx: Transaction, name: str, *, disabled: bool) -> bool:
-    """Disable a user, ending sessions and grants, or enable one. ``False`` if there is none."""
+async def set_disabled(
+    tx: Transaction, name: str, *, disabled: bool
+) -> tuple[str, list[str]] | None:
+    """Disable a user, ending sessions and grants, or enable one.
+
+    Return the user's id and the grants that ended; ``None`` if there is no such user.
+    """
     row = await tx.row(
         """UPDATE users SET disabled_at = CASE WHEN %(disabled)s THEN clock_timestamp() END
            WHERE lower(name) = lower(%(name)s) RETURNING id""",
@@ -90,11 +94,11 @@ async def set_disabled(tx: Transaction, name: str, *, disabled: bool) -> bool:
         disabled=disabled,
     )
     if row is None:
-        return False
-    if disabled:
-        await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
-        await grants.end_all(tx, user_id=row.id)
-    return True
+        return None
+    if not disabled:
+        return row.id, []
+    await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
+    return row.id, await grants.end_all(tx, user_id=row.id)
 
 
 async def replace_setup_link(db: Queryable, digest: bytes) -> bool:
