@@ -9,6 +9,7 @@ from mcp_client import McpClient, events
 from serving import serving
 
 from mcpserve import ToolContext, hookimpl, tool
+from mcpserve.tools import CALL_SCOPE
 
 EVIL = "https://evil.example"
 
@@ -293,7 +294,7 @@ async def test_a_missing_scope_is_told_before_any_stream_begins(dsn):
     async with notes(dsn) as server:
         issuer = server.services.settings.server.issuer
         for modern in (True, False):
-            client = (await McpClient.authorized(server)).in_era(modern)
+            client = (await McpClient.authorized(server, CALL_SCOPE)).in_era(modern)
             answer = await client.call("write", "progress")
             assert answer.status_code == 403
             assert answer.headers["Content-Type"].startswith("application/json")
