@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         redirect_uri = OTHER_REDIRECT if other else REDIRECT
         wanted = self.request(client, scope=scope(scopes), redirect_uri=redirect_uri)
         shown = self.world.run(self.people[name].open(wanted))
-        if not self.model.clients[client].enabled or redirect_uri not in self.redirects[client]:
+        if not self.model.clients[client].works or redirect_uri not in self.redirects[client]:
             assert shown.status_code == 400
             return multiple()
         if name in self.model.disabled_users:
@@ -172,8 +172,10 @@ class Machine(RuleBasedStateMachine):
         wanted = {name: value for name, value in good.items() if value is not None}
         person = self.people[sorted(self.people)[who]]
         answer = self.world.run(person.send("GET", "/authorize", params=wanted))
-        enabled = self.model.clients[client].enabled and REDIRECT in self.redirects[client]
-        if expected == "page" or not enabled:
+        known = self.model.clients[client]
+        enabled = known.works and REDIRECT in self.redirects[client]
+        # Nobody vouched for a client that registered itself: the person decides where to go.
+        if expected == "page" or not enabled or known.registered is not None:
             assert answer.status_code == 400
             assert "location" not in answer.headers
             return
@@ -187,7 +189,7 @@ class Machine(RuleBasedStateMachine):
         """Press a button, and then again: only the first press counts."""
         person = self.people[page.person]
         first = self.world.run(person.press(dict(page.form), decision))
-        gone = not self.model.clients[page.client].enabled
+        gone = not self.model.clients[page.client].works
         gone = gone or page.redirect_uri not in self.redirects[page.client]
         if first.status_code == 403 or gone or page.person in self.model.disabled_users:
             # Another login or logout made the form stale, or the request is void.
@@ -211,12 +213,28 @@ class Machine(RuleBasedStateMachine):
         self.verifiers[code] = (page.verifier, page.redirect_uri)
         return code
 
+    @rule(page=pages)
+    def log_out(self, page: Page) -> None:
+        """Use another account: who pressed that is logged in no more, and the page is stale."""
+        form = {name: value for name, value in page.form if name in ("request", "csrf")}
+        answer = self.world.run(self.people[page.person].send("POST", "/logout", data=form))
+        assert answer.status_code in (303, 400, 403), answer.text
+
     @rule(who=st.integers(0, 1))
     def leave_the_browser(self, who: int) -> None:
         """Use another browser: nothing of the old one works there."""
         self.people[sorted(self.people)[who]].leave()
 
     # Clients
+
+    @rule(target=clients)
+    def register(self) -> str:
+        """Register a client, which goes when nobody logs in with it."""
+        redirects = {REDIRECT, OTHER_REDIRECT}
+        client_id: str = self.world.run(self.world.register(redirects))
+        self.model.clients[client_id] = KnownClient(client_id, registered=self.world.now)
+        self.redirects[client_id] = redirects
+        return client_id
 
     @rule(target=tokens, client=clients, who=st.integers(0, 1), scopes=scopes_)
     def connect(self, client: str, who: int, scopes: frozenset[str]) -> Any:
@@ -336,6 +354,8 @@ class Machine(RuleBasedStateMachine):
     def toggle_client(self, client: str) -> None:
         """Disable a client, which ends its grants, or enable it."""
         known = self.model.clients[client]
+        if known.gone:
+            return
         self.world.run(self.world.set_client_disabled(client, disabled=known.enabled))
         known.enabled = not known.enabled
         if not known.enabled:
@@ -354,6 +374,8 @@ class Machine(RuleBasedStateMachine):
     @rule(client=clients)
     def change_redirects(self, client: str) -> None:
         """Take a redirect URI away, or give it back."""
+        if self.model.clients[client].gone:
+            return
         self.redirects[client] ^= {OTHER_REDIRECT}
         self.world.run(self.world.set_redirects(client, self.redirects[client]))
 

@@ -13,6 +13,8 @@ GRANT_LIFETIME = 30 * 86400.0
 REUSE_WINDOW = 60.0
 KEPT_ACCESS = 86400.0
 KEPT_GRANT = 7 * 86400.0
+UNUSED_CLIENT = 86400.0
+IDLE_CLIENT = 90 * 86400.0
 
 ALL_SCOPES = frozenset({"mcp.tools.call", "offline_access", "extra"})
 
@@ -25,6 +27,15 @@ class Client:
     window: float = 0.0
     secret: str | None = None
     enabled: bool = True
+    registered: float | None = None
+    """When it registered itself, if it did; such clients go when nobody uses them."""
+    used: float | None = None
+    gone: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it may do anything."""
+        return self.enabled and not self.gone
 
 
 @dataclass
@@ -131,7 +142,7 @@ class Model:
 
     def apply(self, operation: Operation, now: float) -> Expected:
         """Do what is asked and return what the answer must be."""
-        if not self.clients[operation.client].enabled:
+        if not self.clients[operation.client].works:
             return Expected("invalid_client")
         match operation:
             case Exchange():
@@ -172,6 +183,7 @@ class Model:
             return REFUSED
         grant = Grant(code.client, code.user, code.scopes, now + GRANT_LIFETIME)
         code.used, code.grant = now, grant
+        self.clients[code.client].used = now
         return self.issue(grant, code.scopes, now)
 
     def rotate(self, operation: Rotation, now: float) -> Expected:
@@ -264,3 +276,10 @@ class Model:
             dead = min(access.expires, access.expires if access.revoked is None else access.revoked)
             if now > dead + KEPT_ACCESS or now > access.grant.over() + KEPT_GRANT:
                 del self.accesses[token]
+        held = {owner.grant.client for owner in [*self.refreshes.values(), *self.accesses.values()]}
+        for client in self.clients.values():
+            if client.registered is None or not client.enabled or client.id in held:
+                continue
+            unused = client.used is None and now > client.registered + UNUSED_CLIENT
+            idle = client.used is not None and now > client.used + IDLE_CLIENT
+            client.gone = client.gone or unused or idle

@@ -25,6 +25,7 @@ def seeds():
     return [*kept, new]
 
 
+@pytest.mark.proves("AC-07", "AC-08", "RF-04", "RF-05", "RF-10", "CC-06", "RV-04", "RV-06", "DC-08")
 @pytest.mark.parametrize("number", seeds())
 def test_the_server_answers_as_the_model_says(dsn, number):
     with opened(dsn) as world:

@@ -35,7 +35,12 @@ SETTINGS: dict[str, Any] = {
                     "redirect_uris": ["https://watcher.example/callback"],
                     "introspection": True,
                 },
-            ]
+            ],
+            "registration": {
+                "redirects": "any",
+                "per_network": 1_000_000,
+                "max_unused": 1_000_000,
+            },
         },
     },
     "limits": dict.fromkeys(("authorize", "token", "revoke", "introspect", "login"), PATIENT),
@@ -62,7 +67,7 @@ TIMES = {
 SERVERS_LOGGERS = ("mcpserve", "tornado", "aiopg", "asyncio", "mcp")
 """Loggers of the server, not of the clients that talk to it here."""
 
-JSON_ENDPOINTS = frozenset({"/token", "/revoke", "/introspect", "/mcp"})
+JSON_ENDPOINTS = frozenset({"/token", "/revoke", "/introspect", "/register", "/mcp"})
 
 
 @dataclass
@@ -137,6 +142,13 @@ class World:
         client = ClientSettings.model_validate({"id": self.name("client")} | settings)
         await clients.seed(self.running.db, self.running.services.hasher, [client])
         return client.id
+
+    async def register(self, redirect_uris: Iterable[str]) -> str:
+        """Let a public client register itself and return its id."""
+        asked = {"redirect_uris": sorted(redirect_uris), "token_endpoint_auth_method": "none"}
+        answer = check(await self.http.post("/register", json=asked))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["client_id"])
 
     async def set_client_disabled(self, client_id: str, *, disabled: bool) -> None:
         """Disable or enable a client, as the command does."""
