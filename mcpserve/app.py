@@ -86,8 +86,9 @@ async def open_services(
         exit_stack.callback(hasher.close)
         if fetcher is None:
             fetcher = exit_stack.enter_context(contextlib.closing(Fetcher()))
-        published = Documents(fetcher)
+        published, key_sets = Documents(fetcher), Documents(fetcher)
         exit_stack.callback(published.close)
+        exit_stack.callback(key_sets.close)
         presets = Presets.of(settings.oauth.clients.presets)
         scopes = Scopes.of(settings.oauth.scopes, loaded.registry.scopes)
         limits = Limits.of(settings)
@@ -105,7 +106,7 @@ async def open_services(
             issuance=Issuance(settings.oauth, resource, KeyRing.of(settings.oauth.keys)),
             presets=presets,
             registration=Registration(settings.oauth.clients, presets, scopes, limits.register),
-            documents=published,
+            key_sets=key_sets,
             metadata_documents=MetadataDocuments(
                 settings.oauth.clients.metadata_documents,
                 published,

@@ -5,7 +5,6 @@ followed: keys come from what is registered for the client, never from a header.
 """
 
 import base64
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mcpserve import strict_json
 from mcpserve.crypto import digest
 from mcpserve.db import Database
 from mcpserve.errors import InvalidClient
@@ -88,7 +88,7 @@ def parse(text: str) -> Assertion:
     except ValidationError as error:
         places = ", ".join(str(problem["loc"]) for problem in error.errors())
         raise InvalidClient(detail=f"the assertion is wrong at {places}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise InvalidClient(detail="the assertion is malformed") from None
     if claims.iss != claims.sub:
         raise InvalidClient(detail="the assertion is about another than who made it")
@@ -97,7 +97,7 @@ def parse(text: str) -> Assertion:
 
 async def verify(
     db: Database,
-    documents: Documents,
+    key_sets: Documents,
     client: Client,
     assertion: Assertion,
     *,
@@ -110,7 +110,7 @@ async def verify(
     """
     if assertion.audience not in audiences:
         raise InvalidClient(detail="the assertion is for somebody else")
-    key = await _key(db, documents, client, assertion.header)
+    key = await _key(db, key_sets, client, assertion.header)
     if key is None:
         raise InvalidClient(detail="the client has no such key")
     if not jwks.has_signed(key, assertion.header.alg, assertion.text):
@@ -128,12 +128,12 @@ async def verify(
         raise InvalidClient(detail="the assertion was used before or is not good at this time")
 
 
-async def _key(db: Database, documents: Documents, client: Client, header: Header) -> Jwk | None:
+async def _key(db: Database, key_sets: Documents, client: Client, header: Header) -> Jwk | None:
     """Return the client's key that the header means; one that is new is looked for once more."""
     if client.jwks_uri is None:
         return jwks.choose(jwks.read(client.jwks), header.alg, header.kid)
     for refetch in (False, True):
-        keys = await documents.get(db, client.jwks_uri, jwks.read, refetch=refetch)
+        keys = await key_sets.get(db, client.jwks_uri, jwks.read, refetch=refetch)
         if key := jwks.choose(keys, header.alg, header.kid):
             return key
     return None
@@ -142,14 +142,7 @@ async def _key(db: Database, documents: Documents, client: Client, header: Heade
 def _object(part: str) -> dict[str, Any]:
     """Decode a part of a JWT. Raises :class:`ValueError`, also for a name that is there twice."""
     decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
-    found = json.loads(decoded, object_pairs_hook=_unique)
+    found = strict_json.loads(decoded)
     if not isinstance(found, dict):
         raise ValueError("not an object")
     return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        raise ValueError("a name is there twice")
-    return unique

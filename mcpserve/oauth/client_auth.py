@@ -18,6 +18,7 @@ from mcpserve.errors import (
     InvalidGrant,
     InvalidRequest,
     OAuthError,
+    RateLimited,
 )
 from mcpserve.oauth import assertions
 from mcpserve.oauth.assertions import Assertion
@@ -111,7 +112,7 @@ async def authenticate(
     credentials: Credentials,
     *,
     hasher: PasswordHasher,
-    documents: Documents,
+    key_sets: Documents,
     methods: Collection[str],
     audiences: Collection[str],
     limit: Limit,
@@ -128,7 +129,13 @@ async def authenticate(
     usable = client and credentials.method in methods and credentials.method in client.auth_methods
     registered = client if usable else None
     if credentials.method != "none":
-        await limit.check(db, *_counted_by(InvalidClient.error, client, network))
+        try:
+            await limit.check(db, *_counted_by(InvalidClient.error, client, network))
+        except RateLimited:
+            if client is None:
+                # That it is gone must be told however many ask, or it never registers again.
+                raise InvalidClient from None
+            raise
     if credentials.method in SECRET_METHODS:
         # Whoever it is: the time must not tell which clients there are, nor what they use.
         secret_hash = registered.secret_hash if registered else None
@@ -138,7 +145,7 @@ async def authenticate(
         raise InvalidClient
     if credentials.assertion is not None:
         await assertions.verify(
-            db, documents, registered, credentials.assertion, audiences=audiences
+            db, key_sets, registered, credentials.assertion, audiences=audiences
         )
     return registered
 
@@ -159,7 +166,11 @@ async def count_failure(
     if isinstance(error, InvalidGrant) and not error.guessed:
         return
     code = error.error if isinstance(error, OAuthError) else InvalidClient.error
-    await limit.fail(db, *_counted_by(code, client, network))
+    try:
+        await limit.fail(db, *_counted_by(code, client, network))
+    except RateLimited:
+        if not (client is None and isinstance(error, InvalidClient)):
+            raise
 
 
 def _counted_by(code: str, client: Client | None, network: str) -> tuple[str, str, str]:

@@ -4,15 +4,15 @@ What is kept is for all processes; what failed is remembered by each for itself.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
+from mcpserve import strict_json
 from mcpserve.db import Database
-from mcpserve.errors import DocumentError, FetchError
+from mcpserve.errors import DocumentError, FetchError, RateLimited
 from mcpserve.oauth.store import documents as store
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ DEFAULT_LIFETIME = timedelta(hours=1)
 """Of a document whose server does not say how long it may be kept."""
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(hours=24)
 """Within these limits its server is believed."""
+FETCHES_AT_ONCE = 16
+"""Slow hosts hold up others, but not the whole server."""
 MAX_FAILURES = 1000
 """How many URLs are remembered that could not be fetched."""
 
@@ -47,7 +49,7 @@ class Fetcher(Protocol):
 
 
 class Documents:
-    """The documents of clients, by URL.
+    """Documents of one kind, by URL: what is no key set may well be a client's document.
 
     ``pause`` is how many seconds a URL is left alone after a failure.
     """
@@ -57,6 +59,7 @@ class Documents:
         self._pause = pause
         self._fetches: dict[str, asyncio.Task[Any]] = {}
         self._failures: dict[str, float] = {}
+        self._free = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def close(self) -> None:
         """Cancel the fetches that run."""
@@ -76,8 +79,8 @@ class Documents:
 
         ``read`` raises :class:`~mcpserve.errors.DocumentError` for a document that is not to be
         kept. A fresh copy is fetched again only for ``refetch``, and then once a minute at most;
-        when a fetch fails, the last good copy serves. ``admit`` is awaited before the first fetch
-        of a URL, which it can prevent by raising.
+        when a fetch fails, the last good copy serves. ``admit`` is awaited before a fetch, which it
+        can prevent by raising.
 
         Raises :class:`~mcpserve.errors.DocumentError` if there is no good copy.
         """
@@ -86,8 +89,8 @@ class Documents:
         if copy and kept and (copy.recent if refetch else copy.fresh):
             return kept[0]
         try:
-            return read(await self._fetch_once(db, url, read, admit=None if kept else admit))
-        except DocumentError as error:
+            return read(await self._fetch_once(db, url, read, admit=admit))
+        except (DocumentError, RateLimited) as error:
             if kept is None:
                 raise
             logger.warning("%s: the last good copy serves: %s", url, error)
@@ -118,7 +121,8 @@ class Documents:
             # Somebody fetched it after the caller had looked.
             return _parse(copy.body)
         try:
-            fetched = await self._fetcher.get_json(url)
+            async with self._free:
+                fetched = await self._fetcher.get_json(url)
             body = _text(fetched.body)
             document = _parse(body)
             read(document)
@@ -164,10 +168,6 @@ def _text(body: bytes) -> str:
 
 def _parse(body: str) -> Any:
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(body)
+    except ValueError as error:
         raise DocumentError(f"not JSON: {error}") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

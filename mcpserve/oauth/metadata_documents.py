@@ -78,15 +78,19 @@ class MetadataDocuments:
             return clients.if_enabled(present)
         if not self.settings.enabled or not client_id.startswith("https://"):
             return None
-        self._check_host(client_id)
+        self._require_known(client_id)
         described = await self._described(db, client_id, network)
         if present and present == _with_history(described, present):
             return present
         return await _keep(db, described)
 
-    def _check_host(self, url: str) -> None:
+    def _require_known(self, url: str) -> None:
+        """Refuse to fetch what is neither a preset's document nor at a host of the operator's.
+
+        On the host of a preset others may publish, too.
+        """
         host = host_of(url)
-        if not {host, "*"} & {*self.settings.hosts, *self.presets.hosts}:
+        if self.presets.of_document(url) is None and not {host, "*"} & {*self.settings.hosts}:
             raise DocumentError(f"oauth.clients.metadata_documents.hosts does not have {host}")
 
     async def _described(self, db: Database, url: str, network: str) -> Client:
@@ -98,11 +102,12 @@ class MetadataDocuments:
             # make us do without end.
             await self.limit.fail(db, network)
 
+        preset = self.presets.of_document(url)
+        is_pinned = preset is not None and url in preset.documents
         try:
-            return await self.documents.get(db, url, read_it, admit=admit)
+            return await self.documents.get(db, url, read_it, admit=None if is_pinned else admit)
         except DocumentError as error:
-            preset = self.presets.of_document(url)
-            if preset is None or url not in preset.documents:
+            if preset is None or not is_pinned:
                 raise
             logger.warning("%s: the copy of the preset %s serves: %s", url, preset.name, error)
             return read_it(preset.documents[url])
@@ -124,7 +129,7 @@ async def _keep(db: Database, described: Client) -> Client | None:
             client_id=described.client_id,
             known_before=present is not None,
             client_name=described.name,
-            redirect_uris=described.redirect_uris,
+            redirect_hosts=sorted(set(map(redirect_uris.host, described.redirect_uris))),
             auth_methods=described.auth_methods,
             preset=described.preset,
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mcpserve.oauth import redirect_uris
 from mcpserve.settings import parse_reuse_window
@@ -70,9 +69,10 @@ class Presets:
         return cls(known, tuple(preset for preset in known if preset.name in chosen))
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """The hosts whose documents may be fetched."""
-        return frozenset(urlsplit(url).netloc for p in self.enabled for url in p.document_urls)
+    def jwks_uris(self) -> frozenset[str]:
+        """Where the key sets are that pinned documents name."""
+        documents = (document for p in self.enabled for document in p.documents.values())
+        return frozenset(uri for d in documents if isinstance(uri := d.get("jwks_uri"), str))
 
     def of_redirect_uris(self, uris: Iterable[str]) -> Preset | None:
         """Return a preset that has all of these URIs; ``None`` also for no URI."""

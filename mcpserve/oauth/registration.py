@@ -3,14 +3,13 @@
 Nobody vouches for them, so what they say of themselves is checked for form and never believed.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcpserve import audit, crypto
+from mcpserve import audit, crypto, strict_json
 from mcpserve.audit import Event
 from mcpserve.db import Database
 from mcpserve.errors import (
@@ -20,7 +19,7 @@ from mcpserve.errors import (
     RateLimited,
 )
 from mcpserve.oauth import clients, jwks, metadata, redirect_uris
-from mcpserve.oauth.presets import Preset, Presets
+from mcpserve.oauth.presets import Presets
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import clients as store
 from mcpserve.oauth.store.clients import Client
@@ -32,8 +31,8 @@ CLIENT_ID = "client_"
 MAX_REDIRECT_URIS = 10
 MAX_KEYS = 10
 MAX_NAME_LENGTH = 100
-MAX_RETRY_AFTER = 3600
-"""Room may become free sooner than it is bound to."""
+RETRY_AFTER = 60
+"""Seconds until there may be room: clients that nobody used for an hour make it."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,9 @@ class Registration:
         await self.limit.fail(db, network)
         limits = self.settings.registration
         async with db.transaction() as tx:
-            seconds = await store.seconds_until_room(
-                tx, limits.max_unused, lifetime=limits.unused_lifetime
-            )
-            if seconds is not None:
-                raise RateLimited(
-                    min(seconds, MAX_RETRY_AFTER), "too many registered clients are not used"
-                )
+            if not await store.has_room(tx, limits.max_unused):
+                # Who came first goes first, or one stranger could keep all others out.
+                raise RateLimited(RETRY_AFTER, "too many registered clients are not used")
             issued_at = await store.save(tx, client)
             await audit.record(
                 tx,
@@ -95,18 +90,20 @@ class Registration:
         if self.settings.registration.redirects == "presets":
             _require_known(uris, self.presets)
         preset = self.presets.of_redirect_uris(uris)
+        vouched = preset if preset and _reach_nobody_else(uris) else None
         method = _auth_method(asked)
         keys, jwks_uri = self._keys(asked) if method in clients.KEY_METHODS else (None, None)
         return Client(
             client_id=client_id,
-            name=_name(asked) or redirect_uris.host(uris[0]),
+            # What nobody warns of must not be named by who asks.
+            name=vouched.title if vouched else _name(asked) or redirect_uris.host(uris[0]),
             redirect_uris=uris,
             auth_methods=(method,),
             origin="registration",
             jwks=keys,
             jwks_uri=jwks_uri,
             scopes=_scopes(asked, self.scopes),
-            preset=_vouching(preset, uris),
+            preset=vouched.name if vouched else None,
             refresh_reuse_window=preset.refresh_reuse_window if preset else None,
         )
 
@@ -118,8 +115,8 @@ class Registration:
             return _public_keys(keys), None
         if redirect_uris.problem(jwks_uri) or not jwks_uri.startswith("https://"):
             raise InvalidClientMetadata("jwks_uri must be a plain https URL")
-        hosts = {*self.settings.metadata_documents.hosts, *self.presets.hosts}
-        if not {urlsplit(jwks_uri).netloc, "*"} & hosts:
+        hosts = {*self.settings.metadata_documents.hosts}
+        if not {urlsplit(jwks_uri).netloc, "*"} & hosts and jwks_uri not in self.presets.jwks_uris:
             raise InvalidClientMetadata(
                 "the host of jwks_uri is not known here; whoever runs this server can add it to "
                 "oauth.clients.metadata_documents.hosts"
@@ -136,12 +133,8 @@ def parse(content_type: str, body: bytes) -> Mapping[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise InvalidClientMetadata("the body must be application/json")
     try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant
-        )
-        # What came in as an escape may still be half a character.
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        value = strict_json.loads(body.decode())
+    except ValueError:
         raise InvalidClientMetadata("the body is not JSON in UTF-8, each member once") from None
     if not isinstance(value, dict):
         raise InvalidClientMetadata("the body must be one JSON object")
@@ -165,19 +158,6 @@ def response(client: Client, issued_at: datetime, *, secret: str | None) -> dict
     told = {name: value for name, value in members.items() if value}
     # 0: it does not expire.
     return told | ({"client_secret": secret, "client_secret_expires_at": 0} if secret else {})
-
-
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise ValueError("a member is there twice")
-        members[name] = value
-    return members
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _require_member(asked: Mapping[str, Any], name: str, offered: list[str]) -> None:
@@ -213,9 +193,9 @@ def _require_known(uris: Iterable[str], presets: Presets) -> None:
         )
 
 
-def _vouching(preset: Preset | None, uris: Iterable[str]) -> str | None:
-    """Name the preset, unless any program of the person's machine could get the answer."""
-    return preset.name if preset and not all(map(redirect_uris.is_loopback, uris)) else None
+def _reach_nobody_else(uris: Iterable[str]) -> bool:
+    """Whether no other program of the person's machine could get an answer."""
+    return all(uri.startswith("https:") for uri in uris)
 
 
 def _auth_method(asked: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ class ClientHandler(BaseHandler):
                 client,
                 credentials,
                 hasher=services.hasher,
-                documents=services.documents,
+                key_sets=services.key_sets,
                 methods=self.auth_methods,
                 audiences=metadata.audiences(services.server.issuer, self.request.path),
                 limit=limit,

@@ -97,7 +97,7 @@ class Services:
     issuance: Issuance
     presets: Presets
     registration: Registration
-    documents: Documents
+    key_sets: Documents
     metadata_documents: MetadataDocuments
     exchange: Exchange
     limits: Limits

@@ -126,6 +126,19 @@ async def test_without_any_copy_the_client_is_told_to_wait(dsn, document):
         assert (await check(server, fresh(server))).status_code == 200
 
 
+@pytest.mark.proves("CA-14")
+async def test_what_strangers_take_for_a_document_keeps_nobody_from_the_keys(dsn):
+    fetcher = published()
+    hosts = {"metadata_documents": {"hosts": ["*"]}}
+    configured = settings(signing_client(jwks_uri=PUBLISHED_AT))
+    configured["oauth"]["clients"] |= hosts
+    async with serving(dsn, configured, with_user=False, fetcher=fetcher) as server:
+        async with server.http() as http:
+            asked = await http.get("/authorize", params={"client_id": PUBLISHED_AT})
+        assert (asked.status_code, len(fetcher.fetched)) == (400, 1)
+        assert (await check(server, fresh(server))).status_code == 200
+
+
 @pytest.mark.proves("RL-01", "CA-14")
 async def test_failures_are_limited_before_anything_is_fetched(dsn):
     fetcher = published()

@@ -165,6 +165,34 @@ async def test_no_packet_goes_to_a_host_that_is_not_listed(dsn, authority, hosts
         assert mine.names.asked == ["client.example"] * connections
 
 
+@pytest.mark.proves("CM-02")
+async def test_others_who_publish_on_the_host_of_a_preset_are_not_asked(dsn, authority):
+    evil = "https://claude.ai/public/artifacts/evil.json"
+    async with (
+        publishing(authority) as publisher,
+        serving(dsn, clients([]), fetcher=publisher.fetcher) as server,
+        server.browser() as browser,
+    ):
+        publisher.documents[evil] = PUBLISHED[CLIENT] | {"client_id": evil}
+        page = await browser.open("/authorize", Flow(server, evil).parameters())
+        assert UNREACHABLE in page.text
+        assert publisher.requests == []
+
+
+@pytest.mark.proves("RL-01")
+async def test_what_strangers_use_up_keeps_nobody_from_a_pinned_client(dsn, authority):
+    limits = {"limits": {"authorize": {"failures": 1, "window": "1h"}}}
+    async with (
+        publishing(authority) as publisher,
+        serving(dsn, clients() | limits, fetcher=publisher.fetcher) as server,
+        server.http() as http,
+    ):
+        for url in (CLIENT, "https://client.example/other"):
+            await http.get("/authorize", params=Flow(server, url).parameters())
+        claude = Flow(server, CLAUDE, redirect_uri="https://claude.ai/api/mcp/auth_callback")
+        assert (await http.get("/authorize", params=claude.parameters())).status_code == 303
+
+
 @pytest.mark.proves("CM-03")
 async def test_twenty_people_at_once_are_one_fetch(dsn, authority):
     async with (

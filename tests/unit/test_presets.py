@@ -1,7 +1,6 @@
 """The file of presets, and what it lets in."""
 
 import re
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -80,8 +79,8 @@ def test_a_preset_that_is_not_enabled_lets_nothing_in() -> None:
     some = Presets.of(["chatgpt"])
     assert some.of_redirect_uris(KNOWN["cursor"].redirect_uris) is None
     assert some.of_document("https://vscode.dev/oauth/client-metadata.json") is None
-    assert some.hosts == {"chatgpt.com"}
-    assert Presets.of([]).hosts == frozenset()
+    assert some.jwks_uris == {"https://chatgpt.com/oauth/jwks.json"}
+    assert Presets.of([]).jwks_uris == frozenset()
 
 
 def test_a_pattern_of_one_preset_does_not_take_the_document_of_another() -> None:
@@ -105,11 +104,6 @@ def test_https_and_loopback_need_no_preset() -> None:
     assert none.problem("http://127.0.0.1:1234/callback") is None
     assert none.problem("http://client.example/callback")
     assert none.problem("javascript:alert(1)")
-
-
-def test_hosts_are_those_of_the_documents() -> None:
-    urls = [url for preset in KNOWN.values() for url in preset.document_urls]
-    assert ALL.hosts == {urlsplit(url).hostname for url in urls}
 
 
 def test_hosted_clients_that_race_have_a_reuse_window() -> None:
