@@ -32,6 +32,8 @@ from mcpserve.errors import FetchError
 Address = IPv4Address | IPv6Address
 
 MAX_HEADER_BYTES = 16384
+MAX_ANSWERS = 20
+"""The last one is the answer; those before it say "100 Continue" and the like."""
 MAX_AGE = 2**31
 """Longer lifetimes are not counted (RFC 9111 §1.2.2)."""
 
@@ -124,7 +126,7 @@ class Fetcher:
                     "Connection": "close",
                 }
             )
-            answer = _Answer()
+            answer = _Answer(stream.close)
             connection.write_headers(RequestStartLine("GET", location.target, ""), headers)
             connection.finish()
             await connection.read_response(answer)
@@ -235,10 +237,12 @@ def _literal(host: str) -> str:
 class _Answer(HTTPMessageDelegate):
     """An HTTP response as it arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_up: Callable[[], None]) -> None:
+        self._give_up = give_up
         self.status = 0
         self.headers = HTTPHeaders()
         self.body = bytearray()
+        self._answers = 0
         self.complete = False
 
     def headers_received(
@@ -247,12 +251,16 @@ class _Answer(HTTPMessageDelegate):
         if isinstance(start_line, ResponseStartLine):
             self.status = start_line.code
         self.headers = headers
+        self._answers += 1
+        if self._answers > MAX_ANSWERS:
+            self._give_up()
 
     def data_received(self, chunk: bytes) -> None:
         self.body += chunk
 
     def finish(self) -> None:
-        self.complete = True
+        # What had arrived before we hung up is still read to its end.
+        self.complete = self._answers <= MAX_ANSWERS
 
     def check(self) -> None:
         """Raise FetchError unless this is a document of JSON, as it is."""

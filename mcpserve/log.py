@@ -75,7 +75,7 @@ class TextFormatter(logging.Formatter):
         parts += [f"{name}={value}" for name, value in extras(record).items()]
         if current := request_id.get():
             parts.append(f"[{current}]")
-        line = " ".join(parts)
+        line = _visible(" ".join(parts))
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

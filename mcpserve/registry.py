@@ -93,6 +93,8 @@ class BoundTool:
     def result(self, value: Any) -> CallToolResult:
         """Check what the function returned against the output schema and make content of it."""
         if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
             raise TypeError("a plain function returned an awaitable; a tool must say async itself")
         result = self.tool.metadata.convert_result(value)
         if not isinstance(result, CallToolResult):

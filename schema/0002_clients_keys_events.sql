@@ -55,6 +55,8 @@ ALTER TABLE oauth_authorization_codes
 UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL WHERE reusable_until IS NOT NULL;
 ALTER TABLE oauth_refresh_tokens
     ADD COLUMN key_id text,
+    -- How often its answer was given again.
+    ADD COLUMN repeats smallint NOT NULL DEFAULT 0,
     DROP CONSTRAINT oauth_refresh_tokens_check1,
     -- An open window is all of it, on a token that was rotated.
     ADD CONSTRAINT oauth_refresh_tokens_window_check

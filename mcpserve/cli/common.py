@@ -158,8 +158,13 @@ def read_secret(what: str) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """Return a time as people read it."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M") if time else "-"
+    """Return a time as people read it, in their own zone, which is named."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %z") if time else "-"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number and what it counts."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -1,11 +1,10 @@
 """``grant``."""
 
-from uuid import UUID
-
 import click
 
-from mcpserve.cli.common import Group, configured, moment, table, with_database
+from mcpserve.cli.common import Group, configured, counted, moment, table, with_database
 from mcpserve.config import Loaded
+from mcpserve.db import Database
 from mcpserve.oauth import revocation, story
 from mcpserve.oauth.store import grants as grant_store
 
@@ -28,11 +27,12 @@ def grant_list(loaded: Loaded, *, everything: bool) -> None:
         loaded.settings, lambda db: grant_store.find_all(db, active_only=not everything)
     )
     table(
-        ("GRANT", "CLIENT", "USER", "STATE", "SCOPES", "SINCE", "LAST USED"),
+        ("GRANT", "CLIENT", "NAME", "USER", "STATE", "SCOPES", "SINCE", "LAST USED"),
         (
             (
                 grant.id,
                 grant.client_id,
+                grant.client_name,
                 grant.user_name,
                 grant.state,
                 " ".join(grant.scopes),
@@ -59,11 +59,11 @@ def grant_explain(loaded: Loaded, *, grant_id: str) -> None:
 
 @grant_group.command(
     "revoke",
-    epilog="""mcpserve grant revoke 0b6f3c8e-6a51-4f4e-9d7c-2f1f6f3f8a11
+    epilog="""mcpserve grant revoke 0b6f
 mcpserve grant revoke --client chatgpt
 mcpserve grant revoke --user alice""",
 )
-@click.argument("grant_id", required=False, type=click.UUID)
+@click.argument("grant_id", required=False)
 @click.option("--client", "client_id", help="All grants of this client.")
 @click.option("--user", "name", help="All grants of this person.")
 @click.option("--all", "everything", is_flag=True, help="All grants of everybody.")
@@ -71,21 +71,29 @@ mcpserve grant revoke --user alice""",
 def grant_revoke(
     loaded: Loaded,
     *,
-    grant_id: UUID | None,
+    grant_id: str | None,
     client_id: str | None,
     name: str | None,
     everything: bool,
 ) -> None:
-    """End a grant, or many; their tokens are refused from the next request on."""
+    """End a grant, or many; their tokens are refused from the next request on.
+
+    The beginning of a grant's id is enough.
+    """
     if sum(bool(choice) for choice in (grant_id, client_id, name, everything)) != 1:
         raise click.UsageError("name one grant, or one of --client, --user and --all")
 
+    async def revoke(db: Database, beginning: str) -> str:
+        found = await story.find(db, beginning)
+        await revocation.revoke_grant(db, found)
+        return found
+
     if grant_id:
-        with_database(loaded.settings, lambda db: revocation.revoke_grant(db, str(grant_id)))
-        click.echo(f"revoked {grant_id}")
+        revoked = with_database(loaded.settings, lambda db: revoke(db, grant_id))
+        click.echo(f"revoked {revoked}")
         return
     count = with_database(
         loaded.settings,
         lambda db: revocation.revoke_grants(db, client_id=client_id, user_name=name),
     )
-    click.echo(f"revoked {count} grants")
+    click.echo(f"revoked {counted(count, 'grant')}")

@@ -28,6 +28,8 @@ from mcpserve.settings import OAuthSettings
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 """RFC 7636 §4.1."""
 MAX_CODE_FAILURES = 5
+MAX_REPEATS = 100
+"""Far more than a client asks again that lost an answer; each is an event that is kept."""
 CODE_IS_BAD = "the authorization code is not valid"
 TOKEN_IS_BAD = "the refresh token is not valid"  # noqa: S105 - a message
 
@@ -191,6 +193,7 @@ class Refresh(StrEnum):
     UNKNOWN = "there is no such token"
     REFUSE = "wrong client or resource, expired, revoked, or the grant has ended"
     REUSED = "it was rotated before"
+    TOO_OFTEN = "its answer was given again often enough"
     RETIRED = "the key that its answer was derived with was retired"
 
 
@@ -218,8 +221,8 @@ async def refresh_token(
     """Rotate a refresh token (OAuth 2.1 §4.3.1).
 
     Reuse of a rotated one compromises the grant, unless it is the client asking again inside the
-    reuse window: then it gets the same answer again, as often as it asks. With a key that was
-    retired meanwhile it gets nothing, and nothing ends.
+    reuse window: then it gets the same answer again. If it asks all too often, or the key was
+    retired meanwhile, it gets nothing, and nothing ends.
     """
     if form.refresh_token is None:
         raise InvalidRequest("refresh_token is missing")
@@ -239,6 +242,8 @@ async def refresh_token(
             key = await issuance.keys.find(tx, state.window.key_id)
             if key is None:
                 decision = Refresh.RETIRED
+            elif await store.count_repeat(tx, state.id) > MAX_REPEATS:
+                decision = Refresh.TOO_OFTEN
             else:
                 pair = TokenPair.derive(presented, salt=state.window.salt, key=key)
                 answer = await _repeat(tx, state, pair, form=form)

@@ -25,17 +25,22 @@ async def introspect(
         return INACTIVE
     # Without a type: a refresh token gives nobody access to anything.
     kind = {} if found.is_refresh else {"token_type": "Bearer"}
-    return kind | {
-        "active": True,
-        "scope": scopes.join(found.scopes),
-        "client_id": found.client_id,
-        "sub": found.user_id,
-        "username": found.user_name,
-        "iat": found.issued_at,
-        "exp": found.expires_at,
-        "aud": resource,
-        "iss": issuer,
-    }
+    # The person agreed to what the client may do, not to be named to it.
+    named = {"username": found.user_name} if client.may_introspect else {}
+    return (
+        kind
+        | named
+        | {
+            "active": True,
+            "scope": scopes.join(found.scopes),
+            "client_id": found.client_id,
+            "sub": found.user_id,
+            "iat": found.issued_at,
+            "exp": found.expires_at,
+            "aud": resource,
+            "iss": issuer,
+        }
+    )
 
 
 def may_see(client: Client, token: LiveToken) -> bool:

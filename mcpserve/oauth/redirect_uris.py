@@ -6,7 +6,7 @@ every normalisation makes two strings equal that the client did not mean to be.
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 LOOPBACK = re.compile(
     r"(?P<origin>http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?].*)?"
@@ -15,6 +15,10 @@ UNSAFE_SCHEMES = frozenset({"javascript", "data", "vbscript", "file", "about", "
 EDITOR_SCHEMES = frozenset({"cursor", "vscode", "vscode-insiders", "windsurf", "zed"})
 """Private-use schemes without a dot that well-known clients really register."""
 MAX_LENGTH = 2000
+CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+OURS = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
+"""What answers carry: a client must not find it in its own URI."""
 
 
 def matches(requested: str, registered: str) -> bool:
@@ -48,20 +52,23 @@ def problem(uri: str) -> str | None:
     https anywhere, http on a loopback host, or a private-use scheme with a dot (OAuth 2.1 §8.4.3);
     editors that ignore this rule are named.
     """
-    if len(uri) > MAX_LENGTH or not all("!" <= character <= "~" for character in uri):
-        return "must be at most 2000 printable ASCII characters, percent-encoded"
+    if len(uri) > MAX_LENGTH or not CHARACTERS.fullmatch(uri):
+        return "must be at most 2000 characters of RFC 3986, the others percent-encoded"
     try:
         parts = urlsplit(uri)
         port_is_fine = parts.port is None or parts.port > 0
     except ValueError:
         return "is not a URI"
-    if "#" in uri or "\\" in uri or parts.username is not None:
-        return "must have no fragment, no backslash and no user name"
+    names = {unquote(pair.partition("=")[0]) for pair in parts.query.split("&")}
+    if "#" in uri or parts.username is not None or OURS & names:
+        return "must have no fragment, no user name and no parameter that answers have"
     if not parts.scheme or parts.scheme in UNSAFE_SCHEMES:
         return "must be an absolute URI of a safe scheme"
     if parts.scheme in ("http", "https"):
-        if not parts.hostname or not port_is_fine:
-            return "must have a host, and a port above 0 if any"
+        if not HOST.fullmatch(parts.netloc) or not port_is_fine:
+            return (
+                "must have a host of letters, digits, dots and hyphens, and a port above 0 if any"
+            )
         if parts.scheme == "http" and not LOOPBACK.fullmatch(uri):
             return "must be https unless its host is 127.0.0.1, [::1] or localhost"
         return None

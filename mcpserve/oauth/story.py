@@ -1,4 +1,4 @@
-"""The life of a grant in sentences, from nothing but its events: it may be deleted long since.
+"""The life of a grant in sentences, from its events: the grant may be deleted long since.
 
 Names come from strangers. Nothing invisible of them gets into a sentence.
 """
@@ -12,14 +12,19 @@ from mcpserve.audit import Event
 from mcpserve.db import Queryable
 from mcpserve.errors import UsageError
 from mcpserve.oauth.store import events as store
+from mcpserve.oauth.store import grants
 from mcpserve.oauth.store.events import Recorded
+from mcpserve.oauth.store.grants import Grant
 from mcpserve.text import clean, printable
 
 Moment = Callable[[datetime], str]
 """How a time is written."""
 
-BEGINNING = re.compile(r"[0-9a-f]{4,32}")
-"""What is enough of an id without its hyphens."""
+BEGINNING = re.compile(r"[0-9a-f]{1,32}")
+"""Of an id without its hyphens."""
+
+ENOUGH = 4
+"""So many digits of an id are enough, if only one grant begins with them."""
 
 FEW = 4
 """So many networks are named one by one."""
@@ -37,7 +42,7 @@ SENTENCES: dict[str, str] = {
     Event.CLIENT_ADDED: "The client {client} was added {by}.",
     Event.CLIENT_CHANGED: "The client {client} was changed {by}.",
     Event.CLIENT_REGISTERED: "The client {client} registered itself{origin}.",
-    Event.CLIENT_DOCUMENT_READ: "The client {client} was read from its metadata document.",
+    Event.CLIENT_DOCUMENT_READ: "The client {client} was read from {document}.",
     Event.LOGIN_SUCCEEDED: "{person} logged in{origin}.",
     Event.CONSENT_GIVEN: "{person} allowed " + ALLOWED,
     Event.GRANT_STARTED: "The client fetched its first tokens{origin}.",
@@ -64,23 +69,41 @@ async def explain(db: Queryable, grant_id: str, *, moment: Moment) -> list[str]:
 
     Raises :class:`~mcpserve.errors.UsageError` if that is no id, or none of one grant.
     """
-    digits = grant_id.replace("-", "").lower()
+    found = await find(db, grant_id)
+    events, grant = await store.of_grant(db, found), await grants.find(db, found)
+    return [f"Grant {found}", *tell(events, await store.now(db), grant, moment=moment)]
+
+
+async def find(db: Queryable, beginning: str) -> str:
+    """Return the id of the one grant, alive or only recorded, whose id begins like this.
+
+    Raises :class:`~mcpserve.errors.UsageError` if there is none or more than one.
+    """
+    digits = beginning.replace("-", "").lower()
     if not BEGINNING.fullmatch(digits):
-        raise UsageError(f"{grant_id!r} is no grant id, see: mcpserve grant list")
+        raise UsageError(f"{beginning!r} is no grant id, see: mcpserve grant list")
+    if len(digits) < ENOUGH:
+        raise UsageError(f"{beginning!r} is too short, {ENOUGH} digits of the id are needed")
     found = await store.find_grants(db, digits)
     if not found:
-        raise UsageError(f"nothing is recorded of a grant {grant_id!r}, see: mcpserve grant list")
+        raise UsageError(f"nothing is recorded of a grant {beginning!r}, see: mcpserve grant list")
     if len(found) > 1:
-        raise UsageError(f"more than one grant begins with {grant_id!r}")
-    events = await store.of_grant(db, found[0])
-    return [f"Grant {found[0]}", *tell(events, await store.now(db), moment=moment)]
+        raise UsageError(f"more than one grant begins with {beginning!r}")
+    return found[0]
 
 
-def tell(events: Sequence[Recorded], now: datetime, *, moment: Moment) -> list[str]:
-    """Return the story, line by line, oldest first; the last line is how things are ``now``."""
+def tell(
+    events: Sequence[Recorded], now: datetime, grant: Grant | None, *, moment: Moment
+) -> list[str]:
+    """Return the story, line by line, oldest first; the last line is how things are ``now``.
+
+    The ``grant``, as long as there is one, knows better than what is left of its events.
+    """
     runs = [list(run) for _, run in groupby(events, key=lambda event: event.event)]
     lines = [f"{moment(run[0].at)}  {_sentence(run, moment)}" for run in runs]
-    return [*lines, f"{moment(now)}  Now: {_state(events, now, moment)}."]
+    state = _state_of(grant, moment) if grant else _state(events, now, moment)
+    forgotten = [] if lines else ["Nothing is recorded of its life any more."]
+    return [*forgotten, *lines, f"{moment(now)}  Now: {state}."]
 
 
 def _sentence(run: Sequence[Recorded], moment: Moment) -> str:
@@ -94,6 +117,9 @@ def _sentence(run: Sequence[Recorded], moment: Moment) -> str:
         host=printable(last.details.get("redirect_host", "")),
         rotated=moment(datetime.fromisoformat(rotated_at)) if rotated_at else "",
         by=_by(last),
+        document="the preset's copy of its metadata document"
+        if last.details.get("pinned")
+        else "its metadata document",
         origin=_origin(run),
         times=f" {len(run)} times until {moment(last.at)}" if len(run) > 1 else "",
     )
@@ -104,6 +130,13 @@ def _template(event: Recorded) -> str:
         return "{person} was not asked: oauth.auto_approve allowed " + ALLOWED
     sentence = SENTENCES.get(event.event, "{event}{origin}.")
     return REVOKED.get(event.details.get("reason", ""), sentence)
+
+
+def _state_of(grant: Grant, moment: Moment) -> str:
+    if grant.ended_at:
+        return f"{grant.state} since {moment(grant.ended_at)}"
+    word = "active until" if grant.state == "active" else "expired at"
+    return f"{word} {moment(grant.expires_at)}"
 
 
 def _state(events: Sequence[Recorded], now: datetime, moment: Moment) -> str:

@@ -32,7 +32,7 @@ PROBLEMS = {
     "client id with a space": ((*ADD, "--id", "a b"), MISUSED, "id: "),
     "client with a long name": ((*ADD, "--name", "x" * 101), MISUSED, "name: "),
     "client with a bad window": ((*ADD, "--reuse-window", "x"), MISUSED, "a duration such as"),
-    "public client's secret": ((*ADD, "--public", "--secret-stdin"), MISUSED, "use one of --public"),
+    "public client's secret": ((*ADD, "--public", "--secret-stdin"), MISUSED, "use one of"),
     "no such client": (("client", "show", "nope"), WRONG, "no client 'nope'"),
     "client to disable": (("client", "disable", "nope"), WRONG, "no client 'nope'"),
     "which grant": (("grant", "revoke"), MISUSED, "name one grant"),

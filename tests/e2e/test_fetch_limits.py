@@ -78,6 +78,9 @@ TOO_LARGE = {
     "chunks for ever": flooding(CHUNKED, again=CHUNK * 64),
     "one chunk, it says": flooding(CHUNKED, b"ffffffffff\r\n", again=b" " * 65536),
     "chunks of one byte": flooding(CHUNKED, again=b"1\r\n \r\n" * 4096),
+    "answers before the answer": saying(
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 250 + sized(b"{}", length=2)
+    ),
     "until the end, for ever": flooding(HEAD + b"\r\n", again=b" " * 65536),
     "a header for ever": flooding(b"HTTP/1.1 200 OK\r\nX: ", again=b"x" * 65536),
     "headers for ever": flooding(b"HTTP/1.1 200 OK\r\n", again=b"X: y\r\n" * 4096),

@@ -30,6 +30,13 @@ def settings(window="30s", **client):
     }
 
 
+def rows_of_tokens(dsn):
+    """Return the token rows, without the count of repeats."""
+    statement = "SELECT to_jsonb(t) - 'repeats' FROM {} t ORDER BY digest"
+    names = ("oauth_refresh_tokens", "oauth_access_tokens")
+    return [postgres.query(dsn, statement.format(name)) for name in names]
+
+
 def error(answer):
     return (answer.status_code, answer.json()["error"])
 
@@ -66,14 +73,28 @@ async def test_inside_the_window_the_same_answer_is_given_again(dsn, chosen):
         flow = Flow(server)
         first = await flow.tokens()
         answer = await flow.refresh(first["refresh_token"])
-        with unchanged(dsn):
-            for _ in range(3):
-                again = await flow.refresh(first["refresh_token"])
-                assert again.status_code == 200
-                assert pair(again) == pair(answer)
-                assert 0 <= answer.json()["expires_in"] - again.json()["expires_in"] < 5
+        before = rows_of_tokens(dsn)
+        for _ in range(3):
+            again = await flow.refresh(first["refresh_token"])
+            assert again.status_code == 200
+            assert pair(again) == pair(answer)
+            assert 0 <= answer.json()["expires_in"] - again.json()["expires_in"] < 5
+        assert rows_of_tokens(dsn) == before
         assert (await flow.call_mcp(answer.json()["access_token"])).status_code == 200
         assert (await flow.refresh(answer.json()["refresh_token"])).status_code == 200
+
+
+async def test_an_answer_is_given_again_a_hundred_times_and_nothing_ends(dsn):
+    async with serving(dsn, settings("30s")) as server:
+        flow = Flow(server)
+        first = await flow.tokens()
+        answer = (await flow.refresh(first["refresh_token"])).json()
+        postgres.query(dsn, "UPDATE oauth_refresh_tokens SET repeats = 99")
+        assert (await flow.refresh(first["refresh_token"])).status_code == 200
+        assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        postgres.query(dsn, "UPDATE oauth_refresh_tokens SET repeats = 32767")
+        assert error(await flow.refresh(first["refresh_token"])) == (400, "invalid_grant")
+        assert (await flow.refresh(answer["refresh_token"])).status_code == 200
 
 
 @pytest.mark.proves("RF-04")

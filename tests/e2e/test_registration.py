@@ -136,7 +136,7 @@ async def test_by_default_answers_go_to_this_machine_or_to_a_known_client(dsn):
     found = {tuple(row.redirect_uris): (row.preset, row.w and row.w.seconds) for row in rows}
     assert found == {
         (CHATGPT,): ("chatgpt", 60),
-        tuple(cursor): ("cursor", None),
+        tuple(cursor): (None, None),
         # Any program of this machine may be behind these: no preset vouches for them.
         (LOOPBACK,): (None, 60),
         (CHATGPT, LOOPBACK): (None, None),
@@ -214,7 +214,8 @@ async def test_the_consent_page_believes_nothing_that_a_client_says_of_itself(ds
                 await post(server, without(client_name=name, redirect_uris=[uri], **more))
             ).json()
             page = await Flow(server, told["client_id"], redirect_uri=uri).ask(browser)
-            assert "Allow &lt;img src=//evil.example&gt; &amp; Sons to use" in page.text
+            shown = "ChatGPT" if verified else "&lt;img src=//evil.example&gt; &amp; Sons"
+            assert f"Allow {shown} to use" in page.text
             assert "logo.png" not in page.text
             assert "javascript:" not in page.text
             assert ("not verified" not in page.text) is verified

@@ -93,18 +93,29 @@ async def test_a_client_that_is_used_makes_room(dsn):
 
 
 @pytest.mark.proves("DC-07")
-async def test_the_wait_is_until_the_oldest_one_goes(dsn):
-    async with serving(dsn, limits(max_unused=2, unused_lifetime="2h")) as server:
-        await register(server, LOOPBACK)
-        await server.db.execute(
-            "UPDATE oauth_clients SET created_at = clock_timestamp() - interval '119 minutes'"
-        )
-        await register(server, LOOPBACK)
+async def test_who_was_not_used_for_an_hour_makes_room_for_others(dsn):
+    # Or one stranger could take every place and keep them.
+    older = "UPDATE oauth_clients SET created_at = clock_timestamp() - interval '{} minutes'"
+    async with serving(dsn, limits(max_unused=2)) as server, server.http() as http:
+        for _ in range(2):
+            flow = Flow(server, await register(server, LOOPBACK), redirect_uri=LOOPBACK)
+            assert (await http.get("/authorize", params=flow.parameters())).status_code == 303
+        await server.db.execute(older.format(59))
         is_told_to_wait((await post(server))[1], seconds=60)
+        await server.db.execute(older.format(61))
+        assert (await post(server))[0] == [201]
+
+
+@pytest.mark.proves("DC-07", "DC-08")
+async def test_a_client_with_which_somebody_is_logging_in_is_not_made_room_of(dsn):
+    async with serving(dsn, limits(max_unused=1)) as server, server.browser() as browser:
+        flow = Flow(server, await register(server, LOOPBACK), redirect_uri=LOOPBACK)
+        await flow.ask(browser)
         await server.db.execute(
             "UPDATE oauth_clients SET created_at = clock_timestamp() - interval '1 day'"
         )
-        is_told_to_wait((await post(server))[1], seconds=1)
+        assert (await post(server))[0] == [429]
+        assert "code" in await browser.approve()
 
 
 @pytest.mark.proves("DC-09")

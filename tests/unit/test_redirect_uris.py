@@ -143,6 +143,16 @@ FORBIDDEN = {
     "letter that is not ASCII": "https://cli\u00e9nt.example/callback",
     "too long": "https://client.example/" + "a" * 2000,
     "half an address": "https://[::1/callback",
+    "half an escape": "https://client.example/%2",
+    "quote": 'https://client.example/"><script>',
+    "host with an escape": "https://claude.ai%2eevil.example/cb",
+    "host with a semicolon": "https://claude.ai;x=.evil.example/cb",
+    "host with a comma": "https://claude.ai,evil.example/cb",
+    "a code of its own": "https://client.example/cb?code=x",
+    "an issuer of its own": "https://client.example/cb?a=1&iss=https://as.example",
+    "an issuer of its own, escaped": "https://client.example/cb?%69ss=https://as.example",
+    "a state of its own": "com.example.app:/cb?state=x",
+    "an error of its own": "https://client.example/cb?error=access_denied",
 }
 
 

@@ -171,7 +171,6 @@ def broken_argument(a: Annotated[int, BeforeValidator(refuse)] = 1) -> str:
     return ""
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'own_timeout' was never awaited")
 @pytest.mark.parametrize(
     "function",
     [

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from mcpserve import audit
-from mcpserve.audit import Event
 from mcpserve.db import Database, Transaction
 from mcpserve.oauth.store import clients
 from mcpserve.settings import RegistrationSettings, Settings
@@ -93,15 +91,6 @@ async def delete_clients(tx: Transaction, settings: RegistrationSettings) -> dic
         *await clients.delete_never_used(tx, settings.unused_lifetime),
         *await clients.delete_idle(tx, settings.idle_lifetime),
     ]
-    for client in gone:
-        await audit.record(
-            tx,
-            Event.CLIENT_DELETED,
-            client_id=client.client_id,
-            client_name=client.name,
-            origin=client.origin,
-            ever_used=client.last_used_at is not None,
-        )
     return {"oauth_clients": len(gone)}
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from mcpserve import audit
+from mcpserve.audit import Event
 from mcpserve.db import Queryable, Row, Transaction
 from mcpserve.oauth.store import grants
 
@@ -13,10 +15,17 @@ COLUMNS = """client_id, client_name, client_secret_hash, redirect_uris, auth_met
     jwks_uri, scopes, may_introspect, preset, refresh_reuse_window, origin, document_digest,
     created_at, last_used_at, disabled_at"""
 
-NOTHING_IS_LEFT = " AND ".join(
-    f"NOT EXISTS (SELECT FROM {table} t WHERE t.client_id = c.client_id)"
-    for table in ("mcp_sessions", "oauth_authorization_codes", "authorization_requests")
-)
+NOTHING_IS_LEFT = """
+    NOT EXISTS (SELECT FROM mcp_sessions t WHERE t.client_id = c.client_id)
+    AND NOT EXISTS (SELECT FROM oauth_authorization_codes t WHERE t.client_id = c.client_id)
+    AND NOT EXISTS (SELECT FROM authorization_requests t
+                    JOIN browser_sessions b ON b.id = t.browser_session_id
+                    WHERE t.client_id = c.client_id
+                      AND (b.user_id IS NOT NULL OR c.last_used_at IS NOT NULL))"""
+"""Of a client ``c``. A request that nobody is behind does not keep one that nobody ever used: who
+registered it could make requests for ever."""
+CROWDED = timedelta(hours=1)
+"""How long a client that nobody used is kept at least."""
 BATCH = 100
 """Clients that are deleted in one transaction."""
 
@@ -119,23 +128,18 @@ async def save(tx: Transaction, client: Client) -> datetime:
     return created_at
 
 
-async def seconds_until_room(
-    tx: Transaction, max_unused: int, *, lifetime: timedelta
-) -> int | None:
-    """Return ``None`` if one more client may register, which then nobody else can meanwhile.
+async def has_room(tx: Transaction, max_unused: int) -> bool:
+    """Tell whether one more client may register, which then nobody else can meanwhile.
 
-    Else in how many seconds the first of those goes that nobody ever logged in with.
+    If all places are taken, those go that nobody used for an hour.
     """
     await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('mcpserve.registration', 0))")
     # A second statement on purpose: it counts what was registered while the first one waited.
     unused = await tx.one(
-        """SELECT count(*) AS n,
-                  ceil(extract(epoch FROM min(created_at) + %(lifetime)s - clock_timestamp()))
-                      ::integer AS seconds
-           FROM oauth_clients WHERE origin = 'registration' AND last_used_at IS NULL""",
-        lifetime=lifetime,
+        """SELECT count(*) AS n FROM oauth_clients
+           WHERE origin = 'registration' AND last_used_at IS NULL""",
     )
-    return max(1, unused.seconds) if unused.n >= max_unused else None
+    return unused.n < max_unused or bool(await delete_never_used(tx, CROWDED))
 
 
 async def mark_used(tx: Transaction, client_id: str) -> None:
@@ -178,7 +182,17 @@ async def _delete_disused(tx: Transaction, old: str, *, lifetime: timedelta) -> 
             WHERE client_id = ANY(%(ids)s) AND {NOTHING_IS_LEFT} RETURNING {COLUMNS}""",
         ids=[row.client_id for row in locked],
     )
-    return [_client(row) for row in gone]
+    deleted = [_client(row) for row in gone]
+    for client in deleted:
+        await audit.record(
+            tx,
+            Event.CLIENT_DELETED,
+            client_id=client.client_id,
+            client_name=client.name,
+            origin=client.origin,
+            ever_used=client.last_used_at is not None,
+        )
+    return deleted
 
 
 async def lock(tx: Transaction, client_id: str) -> None:

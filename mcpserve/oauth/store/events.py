@@ -31,10 +31,10 @@ class Recorded:
 
 
 async def find_grants(db: Queryable, prefix: str) -> list[str]:
-    """Return grants whose ids begin with these hexadecimal digits, two at most."""
+    """Return grants, of which something is left, whose ids begin like this, two at most."""
     rows = await db.rows(
-        """SELECT DISTINCT grant_id FROM auth_events
-           WHERE grant_id BETWEEN %(first)s AND %(last)s LIMIT 2""",
+        """SELECT grant_id FROM auth_events WHERE grant_id BETWEEN %(first)s AND %(last)s
+           UNION SELECT id FROM mcp_sessions WHERE id BETWEEN %(first)s AND %(last)s LIMIT 2""",
         first=prefix.ljust(32, "0"),
         last=prefix.ljust(32, "f"),
     )

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mcpserve.db import Queryable, Transaction
+from mcpserve.db import Queryable, Row, Transaction
 
 USED_TWICE = "10 seconds"
 """An exchange of a code so soon after the first is of a client that asks twice, not of a thief."""
 BATCH = 1000
 """Grants that end in one statement, whose time is limited."""
+GRANTS = """
+    SELECT s.id, s.client_id, c.client_name, u.name, s.scopes,
+           CASE WHEN s.state = 'active' AND s.expires_at <= clock_timestamp()
+                THEN 'expired' ELSE s.state END AS state,
+           s.created_at, s.last_used_at, s.expires_at, s.ended_at
+    FROM mcp_sessions s JOIN users u ON u.id = s.user_id JOIN oauth_clients c USING (client_id)"""
+"""Grants as an operator sees them: rows of :class:`Grant`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Grant:
 
     id: str
     client_id: str
+    client_name: str
     user_name: str
     scopes: tuple[str, ...]
     state: str
@@ -285,6 +293,19 @@ async def rotate(
     )
 
 
+async def count_repeat(tx: Transaction, token_id: str) -> int:
+    """Count that the answer to a rotated token is wanted again, and return how often by now.
+
+    The count ends where its type does.
+    """
+    row = await tx.one(
+        """UPDATE oauth_refresh_tokens SET repeats = least(repeats, 32766) + 1
+           WHERE id = %(id)s RETURNING repeats""",
+        id=token_id,
+    )
+    return int(row.repeats)
+
+
 async def issue(
     tx: Transaction,
     grant_id: str,
@@ -418,14 +439,19 @@ async def revoke_access_token(tx: Transaction, digest: bytes) -> bool:
 async def find_all(db: Queryable, *, active_only: bool) -> list[Grant]:
     """Return grants, the newest first; an expired one counts as not active."""
     rows = await db.rows(
-        """SELECT s.id, s.client_id, u.name, s.scopes,
-                  CASE WHEN s.state = 'active' AND s.expires_at <= clock_timestamp()
-                       THEN 'expired' ELSE s.state END AS state,
-                  s.created_at, s.last_used_at, s.expires_at, s.ended_at
-           FROM mcp_sessions s JOIN users u ON u.id = s.user_id
-           WHERE NOT %(active_only)s
+        f"""{GRANTS} WHERE NOT %(active_only)s
               OR (s.state = 'active' AND s.expires_at > clock_timestamp())
-           ORDER BY s.created_at DESC, s.id""",
+            ORDER BY s.created_at DESC, s.id""",
         active_only=active_only,
     )
-    return [Grant(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in rows]
+    return [_grant(row) for row in rows]
+
+
+async def find(db: Queryable, grant_id: str) -> Grant | None:
+    """Return the grant; ``None`` if there is none any more."""
+    row = await db.row(f"{GRANTS} WHERE s.id = %(id)s", id=grant_id)
+    return _grant(row) if row else None
+
+
+def _grant(row: Row) -> Grant:
+    return Grant(row[0], row[1], row[2], row[3], tuple(row[4]), *row[5:])
