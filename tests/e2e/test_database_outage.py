@@ -28,7 +28,7 @@ async def test_connections_that_died_while_idle_cost_no_request(dsn):
     async with serving(dsn) as server:
         flow = Flow(server)
         tokens = await flow.tokens()
-        await asyncio.gather(*(flow.call_mcp(tokens["access_token"]) for _ in range(6)))
+        await asyncio.gather(*(server.db.row("SELECT pg_sleep(0.05)") for _ in range(3)))
         assert len(postgres.backends(dsn)) > 1
         code = await flow.code()
         postgres.hang_up_on_everybody_else(dsn)
