@@ -51,18 +51,6 @@ ALTER TABLE oauth_authorization_codes
     -- The id that the grant will have: so what was consented to is part of its story.
     ADD COLUMN future_session_id uuid NOT NULL DEFAULT gen_random_uuid();
 
--- Successors are now derived with a key, see server_keys: what was derived without cannot be again.
-UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL WHERE reusable_until IS NOT NULL;
-ALTER TABLE oauth_refresh_tokens
-    ADD COLUMN key_id text,
-    -- How often its answer was given again.
-    ADD COLUMN repeats smallint NOT NULL DEFAULT 0,
-    DROP CONSTRAINT oauth_refresh_tokens_check1,
-    -- An open window is all of it, on a token that was rotated.
-    ADD CONSTRAINT oauth_refresh_tokens_window_check
-        CHECK (num_nonnulls(salt, key_id, reusable_until) IN (0, 3)
-               AND (salt IS NULL OR rotated_at IS NOT NULL));
-
 -- The keys that successors are derived with; key_id is told by the key itself and so checks it.
 CREATE TABLE server_keys (
     key_id     text PRIMARY KEY,
@@ -72,6 +60,26 @@ CREATE TABLE server_keys (
     retired_at timestamptz,
     CHECK (secret IS NULL OR retired_at IS NULL)
 );
+
+ALTER TABLE oauth_refresh_tokens
+    ADD COLUMN key_id text,
+    -- How often its answer was given again.
+    ADD COLUMN repeats smallint NOT NULL DEFAULT 0;
+
+-- What was derived without a key cannot be again, but who asks for it in its window is no thief: as
+-- with any key that was retired.
+UPDATE oauth_refresh_tokens SET salt = NULL, reusable_until = NULL
+    WHERE num_nonnulls(salt, reusable_until) = 1;
+UPDATE oauth_refresh_tokens SET key_id = 'none' WHERE salt IS NOT NULL;
+INSERT INTO server_keys (key_id, retired_at)
+    SELECT DISTINCT key_id, clock_timestamp() FROM oauth_refresh_tokens WHERE key_id IS NOT NULL;
+
+ALTER TABLE oauth_refresh_tokens
+    DROP CONSTRAINT oauth_refresh_tokens_check1,
+    -- An open window is all of it, on a token that was rotated.
+    ADD CONSTRAINT oauth_refresh_tokens_window_check
+        CHECK (num_nonnulls(salt, key_id, reusable_until) IN (0, 3)
+               AND (salt IS NULL OR rotated_at IS NOT NULL));
 
 -- The last good copy of what clients publish: metadata documents and key sets.
 CREATE TABLE oauth_documents (

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack, closing, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from postgres import query
+from serving import Flow, serving
 
 from mcpserve import migrate
 from mcpserve.db import Database
@@ -246,6 +248,45 @@ async def test_a_function_body_may_begin(empty_dsn, directory):
     async with Database.connect(empty_dsn) as db:
         await migrate.apply(db, directory)
         assert await db.row("SELECT f() AS one") == (1,)
+
+
+OPEN_WINDOW = """
+    INSERT INTO users (id, name, password_hash) VALUES (gen_random_uuid(), 'alice', 'x');
+    INSERT INTO oauth_clients (client_id, client_name, redirect_uris, origin)
+        VALUES ('public-client', 'Public Client', '{https://client.example/callback}', 'cli');
+    INSERT INTO mcp_sessions (client_id, user_id, scopes, resource, auth_time, expires_at)
+        SELECT 'public-client', id, '{mcp.tools.call}', 'http://localhost:3000/mcp',
+               clock_timestamp(), clock_timestamp() + interval '1 day' FROM users;
+    INSERT INTO oauth_refresh_tokens
+            (digest, session_id, expires_at, rotated_at, salt, reusable_until)
+        SELECT pg_catalog.sha256('rotated'), id, expires_at, clock_timestamp(), 'salt',
+               clock_timestamp() + interval '1 hour' FROM mcp_sessions;
+    INSERT INTO oauth_refresh_tokens (digest, session_id, expires_at, parent_id)
+        SELECT pg_catalog.sha256('successor'), session_id, expires_at, id FROM oauth_refresh_tokens;
+"""
+"""A grant whose client may ask again for its last answer."""
+
+
+async def test_who_asks_again_after_an_upgrade_is_refused_and_keeps_the_grant(empty_dsn, tmp_path):
+    shutil.copy(SCHEMA / "0001_initial.sql", tmp_path)
+    async with Database.connect(empty_dsn) as db:
+        await migrate.apply(db, tmp_path)
+        query(empty_dsn, OPEN_WINDOW)
+        await migrate.apply(db, SCHEMA)
+    named = {"server": {"public_url": "http://localhost:3000"}}
+    async with serving(empty_dsn, named) as server:
+        refused = await Flow(server).refresh("rotated")
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+        assert query(empty_dsn, "SELECT state FROM mcp_sessions") == [("active",)]
+        assert (await Flow(server).refresh("successor")).status_code == 200
+
+
+async def test_an_upgrade_without_an_open_window_makes_no_key(empty_dsn, tmp_path):
+    shutil.copy(SCHEMA / "0001_initial.sql", tmp_path)
+    async with Database.connect(empty_dsn) as db:
+        await migrate.apply(db, tmp_path)
+        await migrate.apply(db, SCHEMA)
+    assert query(empty_dsn, "SELECT key_id FROM server_keys") == []
 
 
 async def test_the_template_database_has_the_whole_schema(dsn):
