@@ -29,6 +29,7 @@ from mcpserve.oauth.presets import Presets
 from mcpserve.oauth.registration import Registration
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import cleanup
+from mcpserve.plugins import LoadedPlugins
 from mcpserve.protocol import Exchange
 from mcpserve.settings import DatabaseSettings, Settings
 from mcpserve.supervision import Supervised
@@ -90,7 +91,7 @@ async def open_services(
         exit_stack.callback(published.close)
         exit_stack.callback(key_sets.close)
         presets = Presets.of(settings.oauth.clients.presets)
-        scopes = Scopes.of(settings.oauth.scopes, loaded.registry.scopes)
+        scopes = open_scopes(settings, loaded)
         limits = Limits.of(settings)
         issuer = settings.server.issuer
         resource = metadata.resource(issuer)
@@ -102,6 +103,7 @@ async def open_services(
                 issuer=issuer,
                 resource=resource,
                 scopes=scopes,
+                presets=settings.oauth.clients.presets,
             ),
             issuance=Issuance(settings.oauth, resource, KeyRing.of(settings.oauth.keys)),
             presets=presets,
@@ -121,6 +123,18 @@ async def open_services(
             drain=Drain(),
             plugins=loaded,
         )
+
+
+def open_scopes(settings: Settings, loaded: LoadedPlugins) -> Scopes:
+    """Return the scopes that there are with these plugins.
+
+    Raises :class:`~mcpserve.errors.ConfigError` for a client that is to get another.
+    """
+    scopes = Scopes.of(settings.oauth.scopes, loaded.registry.scopes)
+    # A plugin that is left out for now may have it.
+    if not loaded.skipped:
+        clients.require_scopes(settings.oauth.clients.configured, scopes.texts)
+    return scopes
 
 
 async def serve(

@@ -6,7 +6,7 @@ Until client and redirect URI are known to belong together an error is a page. A
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -65,6 +65,8 @@ class Server:
     issuer: str
     resource: str
     scopes: Scopes
+    presets: Collection[str] = ()
+    """The well-known clients that are let in, by name."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,15 @@ class Refused(OAuthError):
     to send people on from here to where it likes (OAuth 2.1 §7.13.2).
     """
 
-    def __init__(self, error: OAuthError, request: AuthorizationRequest, location: str) -> None:
+    def __init__(
+        self, error: OAuthError, request: AuthorizationRequest, server: Server, *, state: str | None
+    ) -> None:
         super().__init__(error.description)
-        self.location = location
-        self.host = redirect_uris.host(request.redirect_uri)
-        self.at_once = request.client.vouched_for or redirect_uris.is_loopback(request.redirect_uri)
+        uri = request.redirect_uri
+        self.location = error_answer(uri, server.issuer, state=state, error=error)
+        self.host = redirect_uris.host(uri)
+        vouched_for = request.client.vouched_for(server.presets)
+        self.at_once = vouched_for or redirect_uris.is_loopback(uri)
 
 
 def answer(redirect_uri: str, issuer: str, *, state: str | None, **parameters: str) -> str:
@@ -152,9 +158,7 @@ async def validate(
         for check in CHECKS:
             request = check(request, server)
     except OAuthError as error:
-        state = state_of(parameters)
-        location = error_answer(redirect_uri, server.issuer, state=state, error=error)
-        raise Refused(error, request, location) from error
+        raise Refused(error, request, server, state=state_of(parameters)) from error
     return request
 
 
@@ -195,7 +199,8 @@ def _redirect_uri(client: Client, parameters: Parameters) -> str:
         raise PageError(
             400,
             "The application asks for an answer at the wrong place",
-            f"Its redirect URI is not registered for {client.name}: {uri}",
+            "Remove the connection in the application and add it again, or ask who runs this "
+            f"server. The redirect URI is not registered for {client.name}: {uri}",
         )
     return uri
 
@@ -295,8 +300,7 @@ def refuse_silent(
         if logged_in
         else LoginRequired("nobody is logged in")
     )
-    location = error_answer(request.redirect_uri, server.issuer, state=request.state, error=error)
-    raise Refused(error, request, location)
+    raise Refused(error, request, server, state=request.state)
 
 
 async def keep(db: Database, session: BrowserSession, request: AuthorizationRequest) -> str:

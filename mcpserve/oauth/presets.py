@@ -45,6 +45,16 @@ class Preset:
         """The redirect URIs that have none."""
         return tuple(uri for uri in self.redirect_uris if WILDCARD not in uri)
 
+    def patterns_without(self, uris: Iterable[str]) -> tuple[str, ...]:
+        """Return the patterns that none of these URIs fits."""
+        given = tuple(uris)
+        return tuple(p for p in self.patterns if not any(_redirects(uri, p) for uri in given))
+
+    @property
+    def public(self) -> bool:
+        """Whether it keeps no secret: it runs on the machine of a person."""
+        return any(not uri.startswith("https:") for uri in self.redirect_uris)
+
     def has_redirect_uri(self, uri: str) -> bool:
         """Whether an answer at this URI reaches the client."""
         return any(_redirects(uri, pattern) for pattern in self.redirect_uris)

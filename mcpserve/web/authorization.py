@@ -184,9 +184,10 @@ class ConsentHandler(WaitingHandler):
             publisher=redirect_uris.host(pending.client_id)
             if pending.client_document_digest
             else "",
-            verified=client is not None and client.vouched_for,
+            verified=client is not None and client.vouched_for(services.server.presets),
             redirect_host=redirect_uris.host(pending.redirect_uri),
             loopback=redirect_uris.is_loopback(pending.redirect_uri),
+            private_scheme=not pending.redirect_uri.startswith(("https:", "http:")),
             scopes=[(scope, texts.get(scope, scope)) for scope in sorted(pending.scopes)],
             user_name=session.user_name,
             resource=pending.resource,

@@ -42,7 +42,9 @@ class Limits:
         return cls(
             authorize=Limit("authorize", settings.limits.authorize),
             documents=Limit("documents", settings.limits.authorize),
-            register=Limit("register", registrations),
+            register=Limit(
+                "register", registrations, refusal="too many registrations from this network"
+            ),
             token=Limit("token", settings.limits.token),
             revoke=Limit("revoke", settings.limits.revoke),
             introspect=Limit("introspect", settings.limits.introspect),

@@ -122,6 +122,14 @@ def refusal(response):
     return TITLES[title]
 
 
+async def test_a_wrong_redirect_uri_is_a_page_that_says_what_to_do(dsn):
+    async with serving(dsn) as server, server.http() as http:
+        wrong = Flow(server).parameters(redirect_uri="https://client.example/other")
+        page = await http.get("/authorize", params=wrong)
+    assert "Remove the connection in the application and add it again" in page.text
+    assert "https://client.example/other" in page.text
+
+
 @pytest.mark.proves("AZ-01")
 async def test_each_check_refuses_alone_and_the_earlier_of_two_wins(dsn):
     async with serving(dsn, MANY) as server, server.http() as http:

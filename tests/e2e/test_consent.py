@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from e2e.registering import CHATGPT, register
 from serving import CALLBACK, PASSWORD, PUBLIC_CLIENT, USER, Flow, add_user, serving
 
 from mcpserve.text import clean
@@ -59,6 +60,32 @@ async def test_the_page_warns_of_an_answer_to_this_computer(dsn):
         for uri in uris:
             page = await Flow(server).ask(browser, redirect_uri=uri)
             assert 'class="warning"' in page.text, uri
+
+
+@pytest.mark.proves("CO-01")
+async def test_the_page_warns_of_an_answer_to_a_scheme_that_any_program_can_take(dsn):
+    uri = "cursor://anysphere.cursor-mcp/oauth/callback"
+    async with serving(dsn, one_client(redirect_uris=[uri])) as server, server.browser() as browser:
+        page = await Flow(server).ask(browser, redirect_uri=uri)
+    assert "the application cursor on this computer, and any program can take" in page.text
+
+
+@pytest.mark.proves("CO-01")
+@pytest.mark.parametrize(("presets", "verified"), [(["chatgpt"], True), ([], False)])
+async def test_a_preset_that_is_switched_off_verifies_nobody_any_more(dsn, presets, verified):
+    async with serving(dsn) as server:
+        client_id = await register(server, CHATGPT)
+    only = {"oauth": {"clients": {"presets": presets}}}
+    async with (
+        serving(dsn, only, with_user=False) as server,
+        server.browser() as browser,
+        server.http() as http,
+    ):
+        flow = Flow(server, client_id, redirect_uri=CHATGPT)
+        page = await flow.ask(browser)
+        assert ("is not verified" not in page.text) is verified
+        refused = await http.get("/authorize", params=flow.parameters(scope="unknown"))
+        assert refused.is_redirect is verified
 
 
 @pytest.mark.proves("CO-01", "SE-05")

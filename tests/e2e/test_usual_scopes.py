@@ -32,7 +32,7 @@ async def granted(server, **changes):
 async def test_a_client_that_is_new_gets_its_own_or_the_default(dsn):
     async with serving(dsn, settings()) as server:
         assert await granted(server) == {CALL_SCOPE}
-    async with serving(dsn, settings("weather.read", "gone"), with_user=False) as server:
+    async with serving(dsn, settings("weather.read"), with_user=False) as server:
         await server.db.execute("DELETE FROM mcp_sessions")
         assert await granted(server) == {"weather.read"}
         assert await granted(server, scope="weather.write") == {"weather.write"}

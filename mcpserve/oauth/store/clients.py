@@ -1,7 +1,7 @@
 """The table ``oauth_clients``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,10 +61,9 @@ class Client:
     """When a code was last exchanged, if one ever was."""
     disabled_at: datetime | None = None
 
-    @property
-    def vouched_for(self) -> bool:
-        """Whether somebody here chose it: the operator, or the preset that it belongs to."""
-        return self.origin in ("config", "cli") or self.preset is not None
+    def vouched_for(self, presets: Container[str]) -> bool:
+        """Whether somebody here chose it: the operator, or one of the ``presets`` let in now."""
+        return self.origin in ("config", "cli") or (self.preset or "") in presets
 
 
 async def find(db: Queryable, client_id: str) -> Client | None:
