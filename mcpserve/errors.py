@@ -70,9 +70,7 @@ class Overloaded(MCPServeError):
 class RateLimited(MCPServeError):
     """Too much of something, mostly of failures (HTTP 429). The message is told."""
 
-    def __init__(
-        self, retry_after: int, message: str = "there were too many failures, wait"
-    ) -> None:
+    def __init__(self, retry_after: int, message: str) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -20,6 +20,8 @@ class Limit:
     settings: LimitSettings
     factor: int = 1
     """How many times the configured failures are allowed."""
+    refusal: str = "there were too many failures, wait"
+    """What is told when there were more."""
 
     @property
     def failures(self) -> int:
@@ -39,7 +41,7 @@ class Limit:
             key=self.key(*parts),
         )
         if row is not None and row.failures >= self.failures:
-            raise RateLimited(row.seconds)
+            raise RateLimited(row.seconds, self.refusal)
 
     async def fail(self, db: Queryable, *parts: str) -> None:
         """Count a failure; raise :class:`~mcpserve.errors.RateLimited` if there were too many."""
@@ -57,7 +59,7 @@ class Limit:
             window=self.settings.window,
         )
         if row is not None and row.failures > self.failures:
-            raise RateLimited(row.seconds)
+            raise RateLimited(row.seconds, self.refusal)
 
     async def forget(self, db: Queryable, *parts: str) -> None:
         """Begin anew after a success."""

@@ -34,6 +34,8 @@ LONGEST_DURATION = timedelta(days=3650)
 """Far below what a timestamp can hold."""
 ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+DOCUMENT_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?::[0-9]{1,5})?")
+"""A name with a dot in it, which ends in no number: no address."""
 MESSAGES = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -45,6 +47,7 @@ MESSAGES = {
     "missing": "is missing",
     "model_type": "must be a mapping",
     "string_type": "must be text; put it in quotes",
+    "too_short": "must have at least 1 item",
     "tuple_type": "must be a list",
 }
 """Problems that pydantic reports in words of Python."""
@@ -167,8 +170,13 @@ def parse_host(value: str) -> str:
 
 
 def parse_document_host(value: str) -> str:
-    """Accept ``host[:port]``, or ``*`` for any."""
-    return value if value == "*" else parse_host(value)
+    """Accept ``host[:port]``, or ``*`` for any; nothing but names is ever looked up."""
+    if value != "*" and (not DOCUMENT_HOST.fullmatch(value) or value.endswith(".localhost")):
+        raise ValueError(
+            "must be a host name such as client.example.org, in lower case, or * for any; an "
+            "address or localhost is never fetched from"
+        )
+    return value
 
 
 def parse_https_url(value: str) -> str:
@@ -349,7 +357,8 @@ class MetadataDocumentsSettings(Section):
     enabled: bool = Field(True, description="Whether such clients are let in.")
     hosts: tuple[DocumentHost, ...] = Field(
         (),
-        description="Hosts whose documents are fetched beside those of the presets; * for any.",
+        description="Hosts whose documents are fetched; * for any. Those of presets are known by "
+        "their URLs, which opens no host.",
     )
 
 
@@ -396,11 +405,13 @@ class ClientsSettings(Section):
             raise ValueError("must be a mapping; the list belongs below oauth.clients.configured")
         return data
 
-    @model_validator(mode="after")
-    def _ids_differ(self) -> "ClientsSettings":
-        if len({client.id for client in self.configured}) < len(self.configured):
-            raise ValueError("configured: the same id is there twice")
-        return self
+    @field_validator("configured")
+    @classmethod
+    def _ids_differ(cls, value: tuple[ClientSettings, ...]) -> tuple[ClientSettings, ...]:
+        ids = [client.id for client in value]
+        if twice := [client_id for client_id in ids if ids.count(client_id) > 1]:
+            raise ValueError(f"the id {twice[0]!r} is there twice")
+        return value
 
 
 class OAuthSettings(Section):

@@ -24,8 +24,11 @@ from mcpserve.errors import UsageError
 from mcpserve.oauth import clients, jwks, presets, redirect_uris
 from mcpserve.oauth.store import clients as client_store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.settings import PRESETS, ClientSettings, explain
+from mcpserve.settings import PRESETS, ClientSettings, explain, format_duration
 from mcpserve.text import printable
+
+OPTIONS = {"redirect_uris": "--redirect-uri", "refresh_reuse_window": "--reuse-window"}
+"""Options that are not called like the setting."""
 
 
 @click.group("client", cls=Group)
@@ -48,7 +51,11 @@ mcpserve client add --id robot --jwks-file robot.jwks.json \\
 @click.option("--id", "client_id", help="The client_id.  [default: the preset]")
 @click.option("--name", help="Shown to people on the consent page.  [default: the id]")
 @click.option("--redirect-uri", "uris", multiple=True, help="Exact; may be given repeatedly.")
-@click.option("--public", is_flag=True, help="No secret: PKCE only (desktop and browser clients).")
+@click.option(
+    "--public",
+    is_flag=True,
+    help="No secret: PKCE only (desktop and browser clients, and the presets of such).",
+)
 @click.option("--secret-stdin", is_flag=True, help="Read the secret instead of making one.")
 @click.option(
     "--jwks-file",
@@ -92,10 +99,11 @@ def client_add(
         refresh_reuse_window=reuse_window or (known and known.refresh_reuse_window),
     )
     signs = bool(checked.jwks or checked.jwks_uri)
+    public = public or bool(known and known.public and not introspection)
     made = None if public or secret_stdin or signs else crypto.new_token(crypto.CLIENT_SECRET)
     typed = read_secret("secret") if secret_stdin else None
 
-    async def add(db: Database) -> None:
+    async def add(db: Database) -> Client:
         secret_hash = crypto.hash_generated_secret(made) if made else None
         if typed is not None:
             secret_hash = await hasher_of(loaded).hash_typed_secret(typed)
@@ -112,11 +120,17 @@ def client_add(
             preset=preset,
             refresh_reuse_window=checked.refresh_reuse_window,
         )
-        await clients.add(db, client, replace=replace)
+        return await clients.add(db, client, replace=replace)
 
-    with_database(loaded.settings, add)
-    for pattern in known.patterns if known else ():
+    added = with_database(loaded.settings, add)
+    for pattern in known.patterns_without(uris) if known else ():
         click.echo(f"not taken over: {pattern}; give yours with --redirect-uri", err=True)
+    if added.disabled_at:
+        click.echo("it is disabled, see: mcpserve client enable", err=True)
+    if any(client.id == checked.id for client in loaded.settings.oauth.clients.configured):
+        click.echo(
+            "oauth.clients.configured has this client, too: the next start undoes this", err=True
+        )
     click.echo(f"client_id      {checked.id}")
     if made:
         click.echo(f"client_secret  {made}   (shown once)")
@@ -159,9 +173,10 @@ def client_show(loaded: Loaded, *, client_id: str) -> None:
         ("client_id", printable(client.client_id)),
         ("name", printable(client.name)),
         ("methods", ", ".join(client.auth_methods)),
+        ("public keys", client.jwks_uri or (json.dumps(client.jwks) if client.jwks else "-")),
         ("introspects", "tokens of all clients" if client.may_introspect else "its own tokens"),
         ("redirect URIs", "\n               ".join(client.redirect_uris)),
-        ("reuse window", "as configured" if window is None else str(window)),
+        ("reuse window", "as configured" if window is None else format_duration(window)),
         ("from", client.origin.removeprefix("metadata_")),
         ("preset", client.preset or "-"),
         ("usual scopes", " ".join(client.scopes) or "as configured"),
@@ -222,8 +237,14 @@ def check(**values: object) -> ClientSettings:
     try:
         checked = ClientSettings.model_validate(values)
     except ValidationError as error:
-        raise click.UsageError("; ".join(explain(error))) from error
+        raise click.UsageError("; ".join(map(_as_option, explain(error)))) from error
     for uri in checked.redirect_uris:
         if problem := redirect_uris.problem(uri):
             raise click.UsageError(f"--redirect-uri {uri!r} {problem}")
     return checked
+
+
+def _as_option(line: str) -> str:
+    """Return a problem with the option in front, instead of the setting."""
+    setting, colon, problem = line.partition(":")
+    return OPTIONS.get(setting, f"--{setting.replace('_', '-')}") + colon + problem

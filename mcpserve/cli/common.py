@@ -158,8 +158,8 @@ def read_secret(what: str) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """Return a time as people read it, in their own zone, which is named."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %z") if time else "-"
+    """Return a time as people read it, with the zone."""
+    return time.astimezone().isoformat(" ", "seconds") if time else "-"
 
 
 def counted(count: int, what: str) -> str:

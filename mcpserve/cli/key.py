@@ -3,7 +3,7 @@
 import click
 
 from mcpserve import crypto
-from mcpserve.cli.common import Group, configured, moment, table, with_database
+from mcpserve.cli.common import Group, configured, counted, moment, table, with_database
 from mcpserve.config import Loaded
 from mcpserve.oauth import keys
 from mcpserve.oauth.keys import KeyRing
@@ -50,7 +50,7 @@ def key_list(loaded: Loaded) -> None:
                 key.kept_in,
                 moment(key.created_at),
                 key.state,
-                f"{key.grants} live grants" if key.grants else "-",
+                counted(key.grants, "live grant") if key.grants else "-",
             )
             for key in found
         ),
@@ -69,4 +69,5 @@ def key_retire(loaded: Loaded, *, identifier: str, force: bool) -> None:
     """Forget a key for good: what was answered with it cannot be repeated any more."""
     ring = KeyRing.of(loaded.settings.oauth.keys)
     with_database(loaded.settings, lambda db: keys.retire(db, ring, identifier, force=force))
-    click.echo(f"retired {identifier}; take it out of oauth.keys if it is there")
+    here = "; take it out of oauth.keys, for every server" if identifier in ring.secrets else ""
+    click.echo(f"retired {identifier}{here}")

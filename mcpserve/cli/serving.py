@@ -77,7 +77,7 @@ async def _check_configuration(settings: Settings) -> None:
         problems.append(str(error))
     try:
         async with AsyncExitStack() as exit_stack:
-            await plugins.load(settings.plugins, exit_stack)
+            app.open_scopes(settings, await plugins.load(settings.plugins, exit_stack))
     except ConfigError as error:
         problems.append(str(error))
     if problems:

@@ -52,7 +52,8 @@ class Claims(BaseModel):
     sub: Text
     aud: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
     exp: Moment
-    iat: Moment
+    iat: Moment = 0
+    """Without it, or if it is long ago, ``exp`` must be near."""
     nbf: Moment = 0
     jti: Annotated[Text, Field(max_length=200)]
 
@@ -83,16 +84,28 @@ def parse(text: str) -> Assertion:
     if parts is None:
         raise InvalidClient(detail="the assertion is no signed JWT")
     try:
-        header = Header.model_validate(_object(parts[1]))
-        claims = Claims.model_validate(_object(parts[2]))
-    except ValidationError as error:
-        places = ", ".join(str(problem["loc"]) for problem in error.errors())
-        raise InvalidClient(detail=f"the assertion is wrong at {places}") from None
+        head, said = _object(parts[1]), _object(parts[2])
     except ValueError:
         raise InvalidClient(detail="the assertion is malformed") from None
+    try:
+        header, claims = Header.model_validate(head), Claims.model_validate(said)
+    except ValidationError as error:
+        raise InvalidClient(
+            detail=f"the assertion of {_claimed(said)} is wrong at {_places(error)}"
+        ) from None
     if claims.iss != claims.sub:
-        raise InvalidClient(detail="the assertion is about another than who made it")
+        raise InvalidClient(detail=f"the assertion of {_claimed(said)} is about another")
     return Assertion(text, header, claims)
+
+
+def _claimed(said: dict[str, Any]) -> str:
+    """Return the client id that is claimed, for the log."""
+    iss = said.get("iss")
+    return repr(iss[:200]) if isinstance(iss, str) else "nobody"
+
+
+def _places(error: ValidationError) -> str:
+    return ", ".join(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
 
 
 async def verify(
@@ -108,13 +121,14 @@ async def verify(
     It is used up only if all else is right. Raises :class:`~mcpserve.errors.InvalidClient`, and
     :class:`~mcpserve.errors.DocumentError` if the client's keys cannot be had at all.
     """
+    of = f"of the client {client.client_id!r}"
     if assertion.audience not in audiences:
-        raise InvalidClient(detail="the assertion is for somebody else")
+        raise InvalidClient(detail=f"the assertion {of} is for somebody else")
     key = await _key(db, key_sets, client, assertion.header)
     if key is None:
-        raise InvalidClient(detail="the client has no such key")
+        raise InvalidClient(detail=f"the assertion {of} names a key that it does not have")
     if not jwks.has_signed(key, assertion.header.alg, assertion.text):
-        raise InvalidClient(detail="the signature of the assertion is wrong")
+        raise InvalidClient(detail=f"the signature of the assertion {of} is wrong")
     claims = assertion.claims
     async with db.transaction() as tx:
         used = await store.use(
@@ -125,7 +139,7 @@ async def verify(
             not_before=claims.nbf,
         )
     if not used:
-        raise InvalidClient(detail="the assertion was used before or is not good at this time")
+        raise InvalidClient(detail=f"the assertion {of} was used before or is not good now")
 
 
 async def _key(db: Database, key_sets: Documents, client: Client, header: Header) -> Jwk | None:

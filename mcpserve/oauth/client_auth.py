@@ -74,7 +74,7 @@ def _read_assertion(
         raise InvalidClient(detail="no assertion, or not of the one type that is understood")
     parsed = assertions.parse(assertion)
     if client_id is not None and client_id != parsed.client_id:
-        raise InvalidClient(detail="client_id differs from the assertion")
+        raise InvalidClient(detail=f"client_id differs from the assertion of {parsed.client_id!r}")
     return Credentials(parsed.client_id, "private_key_jwt", assertion=parsed)
 
 

@@ -1,6 +1,7 @@
 """Who is this client_id; and the clients that the configuration keeps in the database."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Container, Iterable
 
 from mcpserve import audit
 from mcpserve.audit import Event
@@ -39,6 +40,17 @@ def validate(configured: Iterable[ClientSettings]) -> None:
                 )
 
 
+def require_scopes(configured: Iterable[ClientSettings], known: Container[str]) -> None:
+    """Raise :class:`~mcpserve.errors.ConfigError` for a scope that there is not."""
+    for position, settings in enumerate(configured):
+        for scope in settings.scopes:
+            if scope not in known:
+                raise ConfigError(
+                    f"oauth.clients.configured.{position}.scopes: there is no scope {scope!r}, "
+                    "see oauth.scopes"
+                )
+
+
 async def seed(db: Database, hasher: PasswordHasher, configured: Iterable[ClientSettings]) -> None:
     """Write the configured clients to the database; twice or from two processes at once is once.
 
@@ -71,17 +83,21 @@ async def seed(db: Database, hasher: PasswordHasher, configured: Iterable[Client
                 await _save(tx, wanted, present)
 
 
-async def add(db: Database, client: Client, *, replace: bool) -> None:
+async def add(db: Database, client: Client, *, replace: bool) -> Client:
     """Add a client whose redirect URIs were checked; overwrite one only if ``replace``.
 
-    Raises :class:`~mcpserve.errors.UsageError`.
+    Return it as it is kept: one that was disabled stays so. Raises
+    :class:`~mcpserve.errors.UsageError`.
     """
     async with db.transaction() as tx:
         await store.lock(tx, client.client_id)
         present = await store.find(tx, client.client_id)
         if present and not replace:
             raise UsageError(f"there is already a client {client.client_id!r}, see --replace")
+        if present:
+            client = dataclasses.replace(client, disabled_at=present.disabled_at)
         await _save(tx, client, present)
+    return client
 
 
 async def _save(tx: Transaction, client: Client, present: Client | None) -> None:
@@ -113,6 +129,9 @@ async def set_disabled(db: Database, client_id: str, *, disabled: bool) -> None:
     """Disable a client and end its grants, or enable it. Raises ``UsageError`` for none."""
     async with db.transaction() as tx:
         await store.lock(tx, client_id)
+        present = await store.find(tx, client_id)
+        if present and (present.disabled_at is not None) == disabled:
+            return
         ended = await store.set_disabled(tx, client_id, disabled=disabled)
         if ended is None:
             raise UsageError(f"there is no client {client_id!r}")

@@ -83,23 +83,38 @@ async def prepare(db: Database, ring: KeyRing) -> None:
 
 async def require_complete(db: Queryable, ring: KeyRing) -> None:
     """Raise :class:`~mcpserve.errors.ConfigError` unless every key that counts is here."""
+    known = await store.find_all(db)
     missing = [
         key.key_id
-        for key in await store.find_all(db)
+        for key in known
         if not key.retired_at and key.secret is None and key.key_id not in ring.secrets
     ]
     if not missing:
         return
     needs = await store.needs(db)
-    raise ConfigError("\n".join(_is_missing(key_id, needs.get(key_id)) for key_id in missing))
+    lines = [_is_missing(key_id, needs.get(key_id)) for key_id in missing]
+    if unseen := _unseen(known, ring):
+        # One of them may be a missing one, mistyped.
+        lines.append(f"oauth.keys has {', '.join(unseen)}, which no server knew before")
+    raise ConfigError("\n".join(lines))
 
 
 def _is_missing(key_id: str, need: Need | None) -> str:
-    needed = f"{need.grants} live grants may need" if need else "no live grant needs now"
+    needed = f"{_live(need.grants)} may need" if need else "no live grant needs now"
     return (
         f"oauth.keys: the key {key_id} is missing, which {needed}: "
         f"put it back, or retire it with mcpserve key retire {key_id}"
     )
+
+
+def _live(grants: int) -> str:
+    return "1 live grant" if grants == 1 else f"{grants} live grants"
+
+
+def _unseen(known: Iterable[ServerKey], ring: KeyRing) -> list[str]:
+    """Return the keys that no server has started with yet."""
+    ids = {key.key_id for key in known}
+    return [key_id for key_id in ring.secrets if key_id not in ids]
 
 
 @dataclass(frozen=True)
@@ -121,9 +136,11 @@ async def find_all(db: Database, ring: KeyRing) -> list[KnownKey]:
         known = await store.find_all(tx)
         needs = await store.needs(tx)
     in_use = chosen.key_id if chosen else None
-    unseen = [key_id for key_id in ring.secrets if key_id not in {key.key_id for key in known}]
     return [
-        *(KnownKey(key_id, "configuration", None, "not seen yet", 0) for key_id in unseen),
+        *(
+            KnownKey(key_id, "configuration", None, "not seen yet", 0)
+            for key_id in _unseen(known, ring)
+        ),
         *(
             KnownKey(
                 key.key_id,
@@ -168,15 +185,17 @@ async def retire(db: Database, ring: KeyRing, key_id: str, *, force: bool) -> No
         await store.lock(tx)
         chosen = await store.choose(tx, ring.secrets)
         if chosen and chosen.key_id == key_id:
-            raise UsageError(f"the key {key_id} is in use, put another first: mcpserve key add")
+            raise UsageError(f"the key {key_id} is in use, make another first: mcpserve key add")
         # Before the look at who needs it: this waits for those who are about to.
         if not await store.retire(tx, key_id):
+            if await store.find(tx, key_id):
+                raise UsageError(f"the key {key_id} was retired before")
             raise UsageError(f"there is no key {key_id!r} to retire, see: mcpserve key list")
         need = (await store.needs(tx)).get(key_id)
         if need and not force:
-            until = need.until.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            until = need.until.astimezone().isoformat(" ", "seconds")
             raise UsageError(
-                f"{need.grants} live grants need the key {key_id} until {until}; with --force "
+                f"the key {key_id} is needed by {_live(need.grants)} until {until}; with --force "
                 "their last answer cannot be repeated any more, and no grant ends"
             )
         await audit.record(tx, Event.KEY_RETIRED, key_id=key_id, forced=force)

@@ -76,13 +76,16 @@ class MetadataDocuments:
         present = await store.find(db, client_id)
         if present and _is_settled(present):
             return clients.if_enabled(present)
-        if not self.settings.enabled or not client_id.startswith("https://"):
+        if not client_id.startswith("https://"):
+            return None
+        if not self.settings.enabled:
+            logger.info("oauth.clients.metadata_documents are not enabled: %r", client_id[:200])
             return None
         self._require_known(client_id)
-        described = await self._described(db, client_id, network)
+        described, pinned = await self._described(db, client_id, network)
         if present and present == _with_history(described, present):
             return present
-        return await _keep(db, described)
+        return await _keep(db, described, pinned=pinned)
 
     def _require_known(self, url: str) -> None:
         """Refuse to fetch what is neither a preset's document nor at a host of the operator's.
@@ -93,7 +96,9 @@ class MetadataDocuments:
         if self.presets.of_document(url) is None and not {host, "*"} & {*self.settings.hosts}:
             raise DocumentError(f"oauth.clients.metadata_documents.hosts does not have {host}")
 
-    async def _described(self, db: Database, url: str, network: str) -> Client:
+    async def _described(self, db: Database, url: str, network: str) -> tuple[Client, bool]:
+        """Return the client, and whether that is from the preset's copy of the document."""
+
         def read_it(document: Any) -> Client:
             return read(document, url, presets=self.presets, scopes=self.scopes)
 
@@ -105,15 +110,16 @@ class MetadataDocuments:
         preset = self.presets.of_document(url)
         is_pinned = preset is not None and url in preset.documents
         try:
-            return await self.documents.get(db, url, read_it, admit=None if is_pinned else admit)
+            admitted = None if is_pinned else admit
+            return await self.documents.get(db, url, read_it, admit=admitted), False
         except DocumentError as error:
             if preset is None or not is_pinned:
                 raise
             logger.warning("%s: the copy of the preset %s serves: %s", url, preset.name, error)
-            return read_it(preset.documents[url])
+            return read_it(preset.documents[url]), True
 
 
-async def _keep(db: Database, described: Client) -> Client | None:
+async def _keep(db: Database, described: Client, *, pinned: bool) -> Client | None:
     """Write the client down; what an operator does at the same time wins."""
     async with db.transaction() as tx:
         await store.lock(tx, described.client_id)
@@ -132,6 +138,7 @@ async def _keep(db: Database, described: Client) -> Client | None:
             redirect_hosts=sorted(set(map(redirect_uris.host, described.redirect_uris))),
             auth_methods=described.auth_methods,
             preset=described.preset,
+            pinned=pinned,
         )
     return described
 

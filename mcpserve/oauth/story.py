@@ -71,7 +71,7 @@ async def explain(db: Queryable, grant_id: str, *, moment: Moment) -> list[str]:
     """
     found = await find(db, grant_id)
     events, grant = await store.of_grant(db, found), await grants.find(db, found)
-    return [f"Grant {found}", *tell(events, await store.now(db), grant, moment=moment)]
+    return [f"Grant {found}", *tell(events, await store.now(db), moment=moment, grant=grant)]
 
 
 async def find(db: Queryable, beginning: str) -> str:
@@ -93,7 +93,7 @@ async def find(db: Queryable, beginning: str) -> str:
 
 
 def tell(
-    events: Sequence[Recorded], now: datetime, grant: Grant | None, *, moment: Moment
+    events: Sequence[Recorded], now: datetime, *, moment: Moment, grant: Grant | None = None
 ) -> list[str]:
     """Return the story, line by line, oldest first; the last line is how things are ``now``.
 
@@ -148,7 +148,7 @@ def _state(events: Sequence[Recorded], now: datetime, moment: Moment) -> str:
             expires_at = datetime.fromisoformat(event.details["expires_at"])
             word = "active until" if expires_at > now else "expired at"
             return f"{word} {moment(expires_at)}"
-    if events[-1].event == Event.CONSENT_GIVEN:
+    if events and events[-1].event == Event.CONSENT_GIVEN:
         return "no tokens were fetched"
     return "active, as far as is still recorded"
 

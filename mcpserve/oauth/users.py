@@ -102,9 +102,12 @@ async def set_disabled(db: Database, name: str, *, disabled: bool) -> None:
         found = await store.set_disabled(tx, name, disabled=disabled)
         if found is None:
             raise UsageError(f"there is no user {name!r}")
-        user_id, ended = found
+        user_id, user_name, ended = found
         await audit.record(
-            tx, Event.USER_DISABLED if disabled else Event.USER_ENABLED, user_id=user_id
+            tx,
+            Event.USER_DISABLED if disabled else Event.USER_ENABLED,
+            user_id=user_id,
+            user_name=user_name,
         )
         await audit.record(tx, Event.GRANT_REVOKED, grants=ended, reason="user disabled")
 

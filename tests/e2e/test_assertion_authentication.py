@@ -64,6 +64,7 @@ async def test_what_may_be_left_open_may_be(dsn):
             proof(assertion(issuer, header={"kid": None})),
             proof(assertion(issuer, header={"typ": "client-authentication+jwt", "x": 1})),
             proof(assertion(issuer, iat=now - 3600, nbf=now - 3600)),
+            proof(assertion(issuer, iat=None, exp=now + 590)),
             proof(assertion(issuer, iat=now + 50, nbf=now + 50, exp=now + 110)),
             proof(assertion(issuer, exp=now + 590)),
             proof(assertion(issuer, exp=now + 60.5, iat=now - 0.5)),

@@ -24,10 +24,12 @@ def test_keys_come_from_a_file_or_an_address(dsn, config, tmp_path):
     result = invoke(config, *ADD, "--jwks-file", str(path))
     assert (result.exit_code, "client_secret" in result.stdout) == (0, False), result.stderr
     assert postgres.query(dsn, KEPT) == [(SIGNS, key_set(), None, False, None)]
+    assert key_set()["keys"][0]["n"] in invoke(config, "client", "show", "robot").stdout
     assert invoke(config, *ADD, "--jwks-uri", PUBLISHED_AT, "--replace").exit_code == 0
     assert postgres.query(dsn, KEPT) == [(SIGNS, None, PUBLISHED_AT, False, None)]
     shown = invoke(config, "client", "show", "robot").stdout
     assert "private_key_jwt" in shown
+    assert PUBLISHED_AT in shown
     assert "its own tokens" in shown
 
 
@@ -65,7 +67,7 @@ def test_a_file_that_is_no_set_of_public_keys_is_told_in_words(dsn, config, tmp_
         (("--public", "--jwks-uri", PUBLISHED_AT), "use one of --public"),
         (("--secret-stdin", "--jwks-uri", PUBLISHED_AT), "use one of --public"),
         (("--public", "--introspection"), "--introspection is not for public clients"),
-        (("--jwks-uri", "http://signing.example/jwks.json"), "jwks_uri"),
+        (("--jwks-uri", "http://signing.example/jwks.json"), "--jwks-uri: must be"),
     ],
 )
 def test_ways_that_exclude_each_other_are_told_in_words(dsn, config, words, told):

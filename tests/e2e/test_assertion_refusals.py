@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import time
 
 import pytest
@@ -158,7 +159,7 @@ def wrong_claims(issuer):
         "iss in a list": {"iss": [SIGNING_CLIENT]},
         "a NUL in iss": {"iss": "a\0b", "sub": "a\0b"},
         "half a letter in iss": {"iss": "\ud800", "sub": "\ud800"},
-        **{f"no {name}": {name: None} for name in ("iss", "sub", "aud", "exp", "iat", "jti")},
+        **{f"no {name}": {name: None} for name in ("iss", "sub", "aud", "exp", "jti")},
         "exp as text": {"exp": str(int(time.time()) + 60)},
         "exp true": {"exp": True},
         "exp for ever": {"exp": float("inf")},
@@ -214,6 +215,7 @@ async def test_times_are_refused_that_are_past_or_too_far_ahead(dsn):
                 {"exp": 0},
                 {"exp": now + 660},
                 {"exp": now + 660, "iat": now - 60},
+                {"exp": now + 660, "iat": None},
                 {"exp": now + 86400},
                 {"exp": now + 120, "iat": now + 90},
                 {"exp": now + 120, "nbf": now + 90},
@@ -222,6 +224,28 @@ async def test_times_are_refused_that_are_past_or_too_far_ahead(dsn):
             )
         ]
         await check_refused(dsn, server, *attempts)
+
+
+WRONG = {
+    "is wrong at exp, jti": {"exp": None, "jti": 1},
+    "is about another": {"sub": PUBLIC_CLIENT},
+    "is for somebody else": {"aud": OTHER},
+    "names a key that it does not have": {"header": {"kid": "unknown"}},
+    "was used before or is not good now": {"exp": 0},
+}
+
+
+@pytest.mark.parametrize("reason", WRONG)
+async def test_the_log_says_of_which_client_an_assertion_is_and_why_it_is_refused(
+    dsn, caplog, reason
+):
+    caplog.set_level(logging.INFO)
+    async with serving(dsn, settings(), with_user=False) as server:
+        issuer = server.services.server.issuer
+        refused = proof(assertion(issuer, **WRONG[reason]), client_id=None)
+        check_invalid_client(await check(server, refused))
+    [line] = [text for text in caplog.messages if text.startswith("refused: ")]
+    assert f"{SIGNING_CLIENT!r} {reason}" in line
 
 
 @pytest.mark.proves("CA-14")

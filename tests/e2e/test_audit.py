@@ -29,7 +29,7 @@ def done(config, *words, stdin=""):
 async def explained(config, grant_id):
     """Return the story without its times."""
     lines = await asyncio.to_thread(done, config, "grant", "explain", grant_id)
-    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "T", line) for line in lines]
+    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d", "T", line) for line in lines]
 
 
 def grant_of(dsn):
@@ -72,7 +72,8 @@ async def test_the_life_of_a_grant_is_told_also_after_it_was_deleted(dsn, config
     ("asked", "problem"),
     [
         ("abcd", "more than one grant begins with 'abcd'"),
-        ("abc", "'abc' is no grant id, see: mcpserve grant list"),
+        ("abc", "'abc' is too short, 4 digits of the id are needed"),
+        ("abcg", "'abcg' is no grant id, see: mcpserve grant list"),
         ("nonsense\x1b[2J", "'nonsense\\x1b[2J' is no grant id, see: mcpserve grant list"),
         ("", "'' is no grant id, see: mcpserve grant list"),
         ("0" * 33, f"'{'0' * 33}' is no grant id, see: mcpserve grant list"),
@@ -86,6 +87,18 @@ def test_an_id_of_no_grant_is_one_clear_line(dsn, config, asked, problem):
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"error: {problem}\n")
 
 
+async def test_a_grant_of_which_nothing_is_recorded_is_told_as_it_is_now(dsn, config):
+    async with serving(dsn) as server:
+        await Flow(server).tokens()
+    grant_id = grant_of(dsn)
+    postgres.query(dsn, "SET session_replication_role = replica; DELETE FROM auth_events")
+    assert await explained(config, grant_id[:4]) == [
+        f"Grant {grant_id}",
+        "Nothing is recorded of its life any more.",
+        "T  Now: active until T.",
+    ]
+
+
 def test_names_of_strangers_are_listed_without_what_a_terminal_obeys(dsn, config):
     done(config, "client", "add", "--id", "x", "--public", "--redirect-uri", CALLBACK)
     postgres.query(dsn, "UPDATE oauth_clients SET client_name = E'\\x1b[2Jevil\\u202e\\n\\u009b'")
@@ -97,6 +110,7 @@ def test_names_of_strangers_are_listed_without_what_a_terminal_obeys(dsn, config
 
 REVOKED_BY = {
     "id": lambda grant_id: (grant_id,),
+    "beginning of the id": lambda grant_id: (grant_id[:8],),
     "user": lambda _: ("--user", USER.upper()),
     "client": lambda _: ("--client", PUBLIC_CLIENT),
     "all": lambda _: ("--all",),
@@ -128,7 +142,7 @@ def test_every_change_by_a_command_is_recorded_with_the_operator(dsn, config):
     client = ("client", "add", "--id", "c", "--redirect-uri", CALLBACK)
     done(config, *client)
     done(config, *client, "--replace")
-    for word in ("disable", "enable"):
+    for word in ("disable", "disable", "enable", "enable"):
         done(config, "client", word, "c")
     for words in (("user", "list"), ("client", "list"), ("grant", "list"), ("cleanup",)):
         done(config, *words)

@@ -32,13 +32,19 @@ PROBLEMS = {
     "client id with a space": ((*ADD, "--id", "a b"), MISUSED, "id: "),
     "client with a long name": ((*ADD, "--name", "x" * 101), MISUSED, "name: "),
     "client with a bad window": ((*ADD, "--reuse-window", "x"), MISUSED, "a duration such as"),
+    "client with a long window": (
+        (*ADD, "--reuse-window", "2h"),
+        MISUSED,
+        "--reuse-window: must be 1h at most",
+    ),
     "public client's secret": ((*ADD, "--public", "--secret-stdin"), MISUSED, "use one of"),
     "no such client": (("client", "show", "nope"), WRONG, "no client 'nope'"),
     "client to disable": (("client", "disable", "nope"), WRONG, "no client 'nope'"),
     "which grant": (("grant", "revoke"), MISUSED, "name one grant"),
     "two kinds of grants": (("grant", "revoke", "--all", "--user", "x"), MISUSED, "name one"),
-    "grant that is no id": (("grant", "revoke", "nope"), MISUSED, "not a valid UUID"),
-    "no such grant": (("grant", "revoke", NO_GRANT), WRONG, "no active grant"),
+    "grant that is no id": (("grant", "revoke", "nope"), WRONG, "'nope' is no grant id"),
+    "grant of few digits": (("grant", "revoke", "0b6"), WRONG, "4 digits of the id are needed"),
+    "no such grant": (("grant", "revoke", NO_GRANT), WRONG, "nothing is recorded of a grant"),
     "nobody's grants": (("grant", "revoke", "--user", "bob"), WRONG, "no user 'bob'"),
     "no client's grants": (("grant", "revoke", "--client", "x"), WRONG, "no client 'x'"),
     "no such key": (("key", "retire", "3fa94c0d7be1"), WRONG, "no key '3fa94c0d7be1' to retire"),
@@ -102,6 +108,11 @@ CONFIGURATIONS = {
     "client's URI": (
         "oauth: {clients: {configured: [{id: a, redirect_uris: ['http://a.example/']}]}}",
         "oauth.clients.configured.0.redirect_uris: ",
+    ),
+    "client's scope": (
+        "oauth: {clients: {configured: [{id: a, redirect_uris: ['https://a.example/'],"
+        " scopes: [offline_access, foo]}]}}",
+        "oauth.clients.configured.0.scopes: there is no scope 'foo', see oauth.scopes",
     ),
     "not a database": ("database: {url: 'mysql://bob:hunter2@a/b'}", "database.url: expected"),
 }

@@ -244,6 +244,8 @@ async def test_the_copy_of_a_preset_serves_when_there_never_was_a_good_one(dsn, 
         with caplog.at_level(logging.WARNING):
             await flow.tokens()
         assert f"{CHATGPT}: the copy of the preset chatgpt serves" in caplog.text
+        read = "SELECT details FROM auth_events WHERE event = 'client.document_read'"
+        assert (await server.db.one(read)).details["pinned"] is True
         assert await rows(server) == (0, 1, 1)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 
@@ -104,7 +105,8 @@ async def test_chatgpt_signs_with_the_keys_that_its_document_names(dsn, authorit
 
 @pytest.mark.proves("MD-03", "MD-04")
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_the_metadata_says_whether_documents_are_read(dsn, authority, enabled):
+async def test_the_metadata_says_whether_documents_are_read(dsn, authority, enabled, caplog):
+    caplog.set_level(logging.INFO)
     settings = clients(metadata_documents={"enabled": enabled, "hosts": ["*"]})
     async with (
         publishing(authority) as publisher,
@@ -117,6 +119,7 @@ async def test_the_metadata_says_whether_documents_are_read(dsn, authority, enab
         page = await browser.open("/authorize", Flow(server, CLAUDE).parameters())
         assert (UNKNOWN in page.text) is not enabled
         assert publisher.requests == [CLAUDE] * enabled
+        assert (f"are not enabled: '{CLAUDE}'" in caplog.text) is not enabled
 
 
 @pytest.mark.proves("CM-02")

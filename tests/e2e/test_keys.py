@@ -139,16 +139,19 @@ async def test_keys_may_move_from_the_database_to_the_configuration(dsn):
 async def test_without_a_key_that_grants_may_need_no_server_starts(dsn, tmp_path, held):
     await after_an_answer(dsn, OLD)
     told = (
-        f"oauth.keys: the key {OLD_ID} is missing, which 1 live grants may need: "
+        f"oauth.keys: the key {OLD_ID} is missing, which 1 live grant may need: "
         f"put it back, or retire it with mcpserve key retire {OLD_ID}"
     )
+    here = f"oauth.keys has {TYPO_ID}, which no server knew before"
+    lines = [told, here] if held else [told]
     with unchanged(dsn):
         with pytest.raises(ConfigError) as refused:
             await started_and_stopped(dsn, *held)
-        assert str(refused.value) == told
+        assert str(refused.value) == "\n".join(lines)
         for words in (["serve"], ["check"]):
             result = await command(tmp_path, dsn, held, *words)
-            assert (result.exit_code, result.stderr) == (2, f"error: {told}\n")
+            assert result.exit_code == 2
+            assert result.stderr == "".join(f"error: {line}\n" for line in lines)
 
 
 @pytest.mark.proves("SE-06")
@@ -184,13 +187,15 @@ async def test_a_key_is_retired_only_when_no_grant_needs_it(dsn, tmp_path):
     with unchanged(dsn):
         result = await command(tmp_path, dsn, [NEW, OLD], *words)
         assert result.exit_code == 1
-        told = rf"1 live grants need the key {OLD_ID} until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
+        told = rf"the key {OLD_ID} is needed by 1 live grant until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
         assert re.search(told, result.stderr)
     postgres.query(dsn, CLOSE)
     result = await command(tmp_path, dsn, [NEW, OLD], *words)
-    assert result.exit_code == 0
+    said = f"retired {OLD_ID}; take it out of oauth.keys, for every server\n"
+    assert (result.exit_code, result.stdout) == (0, said)
     assert known(dsn) == {OLD_ID: (False, True), NEW_ID: (False, False)}
-    assert (await command(tmp_path, dsn, [NEW, OLD], *words)).exit_code == 1
+    result = await command(tmp_path, dsn, [NEW, OLD], *words)
+    assert (result.exit_code, result.stderr) == (1, f"error: the key {OLD_ID} was retired before\n")
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
@@ -210,7 +215,7 @@ async def test_a_key_retired_by_force_takes_the_answer_and_ends_no_grant(dsn, tm
         [key_id] = known(dsn)
         await command(tmp_path, dsn, [], "key", "add")
         result = await command(tmp_path, dsn, [], "key", "retire", key_id, "--force")
-        assert result.exit_code == 0
+        assert (result.exit_code, result.stdout) == (0, f"retired {key_id}\n")
         assert known(dsn)[key_id] == (False, True)
         flow = Flow(server)
         with unchanged(dsn):
@@ -273,7 +278,7 @@ async def test_the_keys_are_listed_with_who_needs_them(dsn, tmp_path):
     head, old, first = rows(await command(tmp_path, dsn, [OLD], "key", "list"))
     assert head == ["ID", "KEPT IN", "ADDED", "STATE", "NEEDED BY"]
     assert (old[0], old[1], *old[3:]) == (OLD_ID, "configuration", "in use", "-")
-    assert (first[0], first[1], *first[3:]) == (made, "database", "kept", "1 live grants")
+    assert (first[0], first[1], *first[3:]) == (made, "database", "kept", "1 live grant")
     await command(tmp_path, dsn, [OLD], "key", "retire", made, "--force")
     _, missing, retired = rows(await command(tmp_path, dsn, [], "key", "list"))
     assert (missing[1], missing[3]) == ("-", "missing")

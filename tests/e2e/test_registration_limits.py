@@ -52,6 +52,8 @@ async def test_one_network_may_register_so_many_in_an_hour_even_at_once(dsn):
         statuses, last = await post(server, number=15)
         assert statuses == [201] * 5 + [429] * 10
         is_told_to_wait(last, seconds=3600)
+        said = last.json()["error_description"]
+        assert said == "too many registrations from this network"
         assert await registered(server) == 5
         assert (await post(server, address="192.0.2.2"))[0] == [201]
         await server.db.execute("UPDATE rate_limits SET expires_at = clock_timestamp()")

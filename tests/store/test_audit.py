@@ -115,9 +115,16 @@ RECORDED = {
     "disabled user": (
         nothing,
         acts.disable_user,
-        [("user.disabled", {}), ("grant.revoked", {"reason": "user disabled"})],
+        [
+            ("user.disabled", {"user_name": "user-0"}),
+            ("grant.revoked", {"reason": "user disabled"}),
+        ],
     ),
-    "enabled user": (acts.disable_user, acts.enable_user, [("user.enabled", {})]),
+    "enabled user": (
+        acts.disable_user,
+        acts.enable_user,
+        [("user.enabled", {"user_name": "user-0"})],
+    ),
     "added user": (nothing, add_user, [("user.added", {"user_name": "carol", "by": "command"})]),
     "first user": (
         make_a_link,
@@ -192,7 +199,7 @@ RECORDED = {
                 {
                     "client_name": "client-0",
                     "origin": "cli",
-                    "changed": ["disabled_at"],
+                    "changed": [],
                     **REGISTERED,
                 },
             )

@@ -287,7 +287,7 @@ async def test_who_is_admitted_late_finds_what_came_meanwhile(dsn):
 
 async def test_who_is_not_admitted_causes_no_fetch_and_no_failure_of_others(dsn):
     async def refuse():
-        raise RateLimited(1)
+        raise RateLimited(1, "wait")
 
     host = Host(answer(1))
     async with Database.connect(dsn) as db:

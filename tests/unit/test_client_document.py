@@ -121,9 +121,14 @@ def test_a_client_is_read_from_its_document():
 
 def test_a_client_of_no_preset_is_its_own():
     client = read()
-    assert (client.preset, client.refresh_reuse_window, client.vouched_for) == (None, None, False)
-    assert not read(CLAUDE, presets=NONE).vouched_for
-    assert read(CLAUDE).vouched_for
+    assert (client.preset, client.refresh_reuse_window) == (None, None)
+    assert not client.vouched_for(["claude"])
+    assert not read(CLAUDE, presets=NONE).vouched_for(["claude"])
+
+
+def test_a_preset_vouches_as_long_as_it_is_let_in():
+    assert read(CLAUDE).vouched_for(["claude"])
+    assert not read(CLAUDE).vouched_for(["chatgpt"])
 
 
 @pytest.mark.proves("CM-06")

@@ -12,6 +12,7 @@ from mcpserve.settings import (
     explain,
     format_duration,
     parse_cors_origin,
+    parse_document_host,
     parse_duration,
     parse_host,
     parse_origin,
@@ -208,6 +209,19 @@ def test_half_a_limit_keeps_the_other_half():
 def test_an_empty_section_is_an_absent_section(name):
     if name != "data_dir":
         assert Settings.model_validate({name: None}) == Settings()
+
+
+@pytest.mark.parametrize("host", ["*", "client.example.org", "a.example:8443", "x.xn--p1ai"])
+def test_a_host_of_documents_is_a_name_or_any(host):
+    assert parse_document_host(host) == host
+
+
+@pytest.mark.parametrize(
+    "host", ["*.example.org", "localhost", "a.localhost", "127.0.0.1", "[::1]", "intranet", "A.org"]
+)
+def test_where_no_document_is_ever_fetched_from_is_no_host_of_documents(host):
+    with pytest.raises(ValueError, match="must be a host name such as client"):
+        parse_document_host(host)
 
 
 def test_empty_lists_and_mappings_are_absent():

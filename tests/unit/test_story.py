@@ -7,6 +7,7 @@ import pytest
 from mcpserve.audit import Event
 from mcpserve.oauth import story
 from mcpserve.oauth.store.events import Recorded
+from mcpserve.oauth.store.grants import Grant
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOME, ABROAD = "192.0.2.1", "203.0.113.9"
@@ -50,8 +51,13 @@ def refreshes(first, networks):
     ]
 
 
-def told(*events, days=1):
-    return story.tell(events, START + timedelta(days=days), moment=moment)
+def told(*events, days=1, grant=None):
+    return story.tell(events, START + timedelta(days=days), moment=moment, grant=grant)
+
+
+def grant(state, ended_at=None):
+    at = (START, START, START + timedelta(days=3), ended_at)
+    return Grant("0b6f", "chatgpt", "ChatGPT", "alice", ("mcp.tools.call",), state, *at)
 
 
 def test_a_whole_life_is_told_in_order():
@@ -150,6 +156,11 @@ def test_every_way_to_go_on_has_its_sentence(last, sentence):
             event(0, Event.CLIENT_DOCUMENT_READ, network=HOME, **CLIENT),
             'The client "ChatGPT" (chatgpt) was read from its metadata document.',
         ),
+        (
+            event(0, Event.CLIENT_DOCUMENT_READ, network=HOME, pinned=True, **CLIENT),
+            'The client "ChatGPT" (chatgpt) was read from the preset\'s copy of its metadata '
+            "document.",
+        ),
     ],
 )
 def test_a_story_begins_with_the_client(client, sentence):
@@ -169,6 +180,21 @@ def test_a_story_begins_with_the_client(client, sentence):
 )
 def test_the_last_line_is_how_things_are_now(events, days, state):
     assert told(*events, days=days)[-1].split("  ")[1] == f"Now: {state}."
+
+
+@pytest.mark.parametrize(
+    ("kept", "state"),
+    [
+        (grant("active"), "active until 26 10:00"),
+        (grant("expired"), "expired at 26 10:00"),
+        (grant("revoked", START), "revoked since 23 10:00"),
+        (grant("compromised", START), "compromised since 23 10:00"),
+    ],
+)
+def test_a_grant_knows_how_it_is_also_when_its_events_are_gone(kept, state):
+    now = f"24 10:00  Now: {state}."
+    assert told(grant=kept) == ["Nothing is recorded of its life any more.", now]
+    assert told(*refreshes(5, [HOME]), grant=kept)[1:] == [now]
 
 
 def test_who_was_not_asked_has_not_allowed_anything():

@@ -82,23 +82,23 @@ async def set_password(tx: Transaction, name: str, password_hash: str) -> str | 
 
 async def set_disabled(
     tx: Transaction, name: str, *, disabled: bool
-) -> tuple[str, list[str]] | None:
+) -> tuple[str, str, list[str]] | None:
     """Disable a user, ending sessions and grants, or enable one.
 
-    Return the user's id and the grants that ended; ``None`` if there is no such user.
+    Return the user's id and name, and the grants that ended; ``None`` if there is no such user.
     """
     row = await tx.row(
         """UPDATE users SET disabled_at = CASE WHEN %(disabled)s THEN clock_timestamp() END
-           WHERE lower(name) = lower(%(name)s) RETURNING id""",
+           WHERE lower(name) = lower(%(name)s) RETURNING id, name""",
         name=name,
         disabled=disabled,
     )
     if row is None:
         return None
     if not disabled:
-        return row.id, []
+        return row.id, row.name, []
     await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
-    return row.id, await grants.end_all(tx, user_id=row.id)
+    return row.id, row.name, await grants.end_all(tx, user_id=row.id)
 
 
 async def replace_setup_link(db: Queryable, digest: bytes) -> bool:
