@@ -5,7 +5,7 @@ import json
 import re
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -100,9 +100,15 @@ async def decide(url: str, decision: str = "approve") -> str:
 async def visit(url: str) -> str:
     """Be the person whose browser comes back to a program that listens for it."""
     location = await decide(url)
-    async with httpx.AsyncClient(verify=False, trust_env=False) as http:
-        (await http.get(location)).raise_for_status()
-    return location
+    async with (
+        asyncio.timeout(process.PATIENCE),
+        httpx.AsyncClient(verify=False, trust_env=False) as http,
+    ):
+        while True:
+            with suppress(httpx.ConnectError):  # Some listen after they have named the address.
+                (await http.get(location)).raise_for_status()
+                return location
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

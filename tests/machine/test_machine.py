@@ -12,7 +12,7 @@ from machine.world import opened
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 """Of runs that failed once."""
-EXAMPLES = int(os.environ.get("MCPSERVE_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("MCPSERVE_FUZZ_EXAMPLES", "40"))
 STEPS = int(os.environ.get("MCPSERVE_FUZZ_STEPS", "40"))
 
 SHRINKS = "MCPSERVE_FUZZ_SHRINK" in os.environ
