@@ -1,8 +1,10 @@
-"""Fixtures for every test that needs PostgreSQL."""
+"""Fixtures for every test that needs PostgreSQL, or packages of npm."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
+import node
 import postgres
 import pytest
 from psycopg2.extensions import parse_dsn
@@ -45,3 +47,23 @@ def empty_dsn(cluster):
     """DSN of a database of this test's own, without any table."""
     with postgres.new_database(cluster) as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def roomy():
+    """A folder for hundreds of megabytes in thousands of files, some of which are programs."""
+    with tempfile.TemporaryDirectory(prefix="mcpserve-roomy-", dir=postgres.memory()) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def npm(roomy):
+    """The folder that has every package."""
+    node.install(roomy)
+    return roomy
+
+
+@pytest.fixture(scope="session")
+def node_22(npm):
+    """Node 22."""
+    return npm / "node_modules" / node.NODE_22 / "bin" / "node"

@@ -1,9 +1,6 @@
 """What the foreign clients are run from and against: npm's packages, keys and a server."""
 
-import platform
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import postgres
@@ -23,52 +20,16 @@ from serving import CALLBACK, CLIENTS
 from tls import Authority
 
 HERE = Path(__file__).parent
-# The conformance runner needs Node 22, which this package brings as a binary.
-SYSTEM = {"Windows": "win"}.get(platform.system(), platform.system().lower())
-MACHINE = {"arm64": "arm64", "aarch64": "arm64"}.get(platform.machine(), "x64")
-NODE_22 = f"node-{SYSTEM}-{MACHINE}"
-PACKAGES = {
-    "oauth4webapi": "3.8.8",
-    "openid-client": "6.9.0",
-    "@modelcontextprotocol/sdk": "1.32.2",
-    "@modelcontextprotocol/client": "2.4.0",
-    "mcp-remote": "0.15.1",
-    "@modelcontextprotocol/inspector": "2.12.0",
-    "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
-    NODE_22: "22.23.3",
-}
-
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "key_ops"}
 """Members of a JWK that are not of its public half (RFC 7517 §4.3, RFC 7518 §6)."""
 
 
 @pytest.fixture(scope="session")
-def roomy():
-    """A folder for hundreds of megabytes in thousands of files, some of which are programs."""
-    with tempfile.TemporaryDirectory(prefix="mcpserve-blackbox-", dir=postgres.memory()) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="session")
-def npm(roomy):
+def npm(npm):
     """The folder that has every package, and the scripts that import them."""
-    program = shutil.which("npm")
-    if program is None:
-        pytest.skip("there is no npm here")
-    quiet = "--no-save --no-package-lock --no-audit --no-fund --ignore-scripts --prefer-offline"
-    wanted = [f"{name}@{version}" for name, version in PACKAGES.items()]
-    command = [program, "install", *quiet.split(), "--prefix", roomy, *wanted]
-    installed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert installed.returncode == 0, installed.stderr
     for script in HERE.glob("*.mjs"):
-        shutil.copy(script, roomy)
-    return roomy
-
-
-@pytest.fixture(scope="session")
-def node_22(npm):
-    """Node 22."""
-    return npm / "node_modules" / NODE_22 / "bin" / "node"
+        shutil.copy(script, npm)
+    return npm
 
 
 @pytest.fixture(scope="session")
