@@ -14,8 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import bcrypt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from mcpserve.errors import Overloaded
+from mcpserve.errors import BadSeal, Overloaded
 
 T = TypeVar("T")
 
@@ -24,6 +28,9 @@ REFRESH_TOKEN = "mcps_rt_"  # noqa: S105
 AUTHORIZATION_CODE = "mcps_ac_"
 CLIENT_SECRET = "mcps_cs_"  # noqa: S105
 SERVER_KEY = "mcps_sk_"
+
+NONCE_BYTES = 12
+"""Of AES-GCM; random, which is good for four billion seals with one key."""
 
 PASSWORD_MAX_BYTES = 72
 """bcrypt reads no further; longer passwords are refused instead of cut."""
@@ -51,6 +58,27 @@ def derived_token(prefix: str, *, parent: str, salt: bytes, key: bytes) -> str:
 def key_id(key: bytes) -> str:
     """Return the name of a server's key. The key itself tells it, so it shows a mistyped one."""
     return hmac.new(key, b"mcpserve key id", hashlib.sha256).hexdigest()[:12]
+
+
+def seal(plain: bytes, *, key: bytes, bound_to: bytes) -> bytes:
+    """Encrypt what a stranger keeps for us; it opens with the same key and ``bound_to`` only."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return nonce + _sealing(key).encrypt(nonce, plain, bound_to)
+
+
+def unseal(sealed: bytes, *, key: bytes, bound_to: bytes) -> bytes:
+    """Return what was sealed. Raises :class:`~mcpserve.errors.BadSeal`."""
+    nonce, encrypted = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    try:
+        return _sealing(key).decrypt(nonce, encrypted, bound_to)
+    except (InvalidTag, ValueError):  # ValueError: not even as long as a nonce
+        raise BadSeal from None
+
+
+def _sealing(key: bytes) -> AESGCM:
+    """Return the cipher of a server's key; with a key of its own, derived from that one."""
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"mcpserve seal")
+    return AESGCM(derived.derive(key))
 
 
 def same(left: str, right: str) -> bool:

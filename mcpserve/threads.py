@@ -41,7 +41,11 @@ async def in_thread(function: Callable[[], Any], *, ended: Callable[[], None]) -
     return outcome.result()
 
 
-def is_cancelled() -> bool:
-    """Whether somebody cancelled the running task."""
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this error is the end of the running task because somebody cancelled it.
+
+    The task alone does not tell: up to Python 3.12 one in which a task group failed looks
+    cancelled ever after.
+    """
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mcpserve.db import Queryable, Transaction
 
@@ -83,6 +83,21 @@ async def retire(tx: Transaction, key_id: str) -> bool:
         key_id=key_id,
     )
     return bool(retired)
+
+
+async def ends_at(tx: Transaction, lifetime: timedelta) -> int:
+    """Return when something ends that begins now, in seconds since 1970."""
+    row = await tx.one(
+        "SELECT floor(extract(epoch FROM clock_timestamp() + %(lifetime)s))::bigint AS at",
+        lifetime=lifetime,
+    )
+    return int(row.at)
+
+
+async def is_over(tx: Transaction, at: int) -> bool:
+    """Whether that moment has come."""
+    row = await tx.one("SELECT to_timestamp(%(at)s) <= clock_timestamp() AS over", at=at)
+    return bool(row.over)
 
 
 async def needs(db: Queryable) -> dict[str, Need]:
