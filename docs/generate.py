@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mcpserve.config import CLIENT_NAMES, PREFIX, SHORT_NAMES
-from mcpserve.settings import ClientSettings, PluginSettings, Section, Settings, ToolSettings
+from mcpserve.settings import ClientSettings, OfferSettings, PluginSettings, Section, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,10 +93,10 @@ KINDS: dict[Any, str] = {
     Any: "anything",
     ClientSettings: "client",
     NoneType: "`null`",
+    OfferSettings: "decision",
     Path: "path",
     PluginSettings: "plugin",
     SecretStr: "secret text",
-    ToolSettings: "tool",
     bool: "`true` or `false`",
     int: "whole number",
     str: "text",
@@ -172,7 +172,7 @@ def reference() -> str:
     entries: dict[str, type[BaseModel]] = {
         "oauth.clients.configured.NUMBER": ClientSettings,
         "plugins.NAME": PluginSettings,
-        "plugins.NAME.tools.TOOL": ToolSettings,
+        "plugins.NAME.tools.TOOL": OfferSettings,
     }
     parts = [REFERENCE_HEAD, "## At the top\n", table(rows(single, defaults(Settings), ""))]
     for key, model in {**sections, **entries}.items():

@@ -28,6 +28,7 @@ from mcpserve.oauth.metadata_documents import MetadataDocuments
 from mcpserve.oauth.presets import Presets
 from mcpserve.oauth.registration import Registration
 from mcpserve.oauth.scopes import Scopes
+from mcpserve.oauth.seals import Seals
 from mcpserve.oauth.store import cleanup
 from mcpserve.plugins import LoadedPlugins
 from mcpserve.protocol import Exchange
@@ -95,6 +96,7 @@ async def open_services(
         limits = Limits.of(settings)
         issuer = settings.server.issuer
         resource = metadata.resource(issuer)
+        keys_in_use = KeyRing.of(settings.oauth.keys)
         yield Services(
             settings=settings,
             db=db,
@@ -105,7 +107,7 @@ async def open_services(
                 scopes=scopes,
                 presets=settings.oauth.clients.presets,
             ),
-            issuance=Issuance(settings.oauth, resource, KeyRing.of(settings.oauth.keys)),
+            issuance=Issuance(settings.oauth, resource, keys_in_use),
             presets=presets,
             registration=Registration(settings.oauth.clients, presets, scopes, limits.register),
             key_sets=key_sets,
@@ -117,7 +119,10 @@ async def open_services(
                 limits.documents,
             ),
             exchange=Exchange(
-                loaded.registry, name=settings.mcp.name, instructions=settings.mcp.instructions
+                loaded.registry,
+                name=settings.mcp.name,
+                instructions=settings.mcp.instructions,
+                seal=Seals(db, keys_in_use),
             ),
             limits=limits,
             drain=Drain(),

@@ -61,6 +61,10 @@ class KeyNotHere(MCPServeError):
     retry_after = 5
 
 
+class BadSeal(MCPServeError):
+    """What a client brought back was not sealed here, or for something else, or is too old."""
+
+
 class Overloaded(MCPServeError):
     """A bounded resource (the password-hashing pool) is full (HTTP 503)."""
 

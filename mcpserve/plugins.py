@@ -1,4 +1,4 @@
-"""The plugin host: hookspecs, discovery, and the tools that the configured plugins hand over.
+"""The plugin host: hookspecs, discovery, and what the configured plugins hand over.
 
 Being named in the configuration is what loads a plugin; nothing else is imported.
 """
@@ -8,19 +8,32 @@ import functools
 import inspect
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions
-from typing import Any
+from typing import Any, NoReturn
 
 import pluggy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcpserve.errors import ConfigError, PluginError
-from mcpserve.registry import DEFAULT_TIMEOUT, BoundTool, Observer, ToolCall, ToolRegistry
-from mcpserve.settings import PluginSettings, ToolSettings, explain
-from mcpserve.tools import CALL_SCOPE, Tool, tool_from_function
+from mcpserve.prompts import Prompt, prompt_from_function
+from mcpserve.registry import (
+    DEFAULT_TIMEOUT,
+    Bound,
+    Observer,
+    Offered,
+    PromptRegistry,
+    Registry,
+    ResourceRegistry,
+    ToolCall,
+    ToolRegistry,
+)
+from mcpserve.resources import Resource
+from mcpserve.settings import OfferSettings, PluginSettings, explain
+from mcpserve.tools import CALL_SCOPE, Function, Offer, Tool, tool_from_function
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +43,7 @@ PROJECT = "mcpserve"
 hookimpl = pluggy.HookimplMarker(PROJECT)
 hookspec = pluggy.HookspecMarker(PROJECT)
 
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Stricter than the protocol (128 and dots), because clients are."""
 
 
@@ -53,9 +66,48 @@ class Hooks:
     ) -> Iterable[Tool | Callable[..., Any]] | None:
         """Return this plugin's tools. May be ``async``. ``exit_stack`` is closed at shutdown."""
 
+    @hookspec(firstresult=True)
+    def mcpserve_resources(
+        self, config: BaseModel, exit_stack: AsyncExitStack
+    ) -> Iterable[Resource] | None:
+        """Return this plugin's resources, made with ``@resource``. May be ``async``."""
+
+    @hookspec(firstresult=True)
+    def mcpserve_prompts(
+        self, config: BaseModel, exit_stack: AsyncExitStack
+    ) -> Iterable[Prompt | Callable[..., Any]] | None:
+        """Return this plugin's prompts. May be ``async``."""
+
     @hookspec
     def mcpserve_tool_called(self, call: ToolCall) -> None:
         """Observe the end of a call of any tool. Must not block; an exception is logged."""
+
+
+def refuse_function(function: Function) -> NoReturn:
+    """Refuse what does not say its URI."""
+    raise TypeError(f"{function!r} is not made with @resource")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of what plugins offer."""
+
+    type: type[Offer]
+    settings: str
+    """The key of the operator's decisions; the hook is called like it."""
+    of_function: Callable[[Function], Offer]
+
+    @property
+    def name(self) -> str:
+        """A word for one of them."""
+        return self.type.kind
+
+
+KINDS = (
+    Kind(Tool, "tools", tool_from_function),
+    Kind(Resource, "resources", refuse_function),
+    Kind(Prompt, "prompts", prompt_from_function),
+)
 
 
 @dataclass(frozen=True)
@@ -117,9 +169,9 @@ def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
 
 @dataclass(frozen=True)
 class LoadedPlugins:
-    """The plugins' tools, and the plugins that could not be had."""
+    """What the plugins offer, and the plugins that could not be had."""
 
-    registry: ToolRegistry
+    registry: Registry
     names: tuple[str, ...]
     skipped: Mapping[str, str]
     """Name to reason, of plugins with ``on_error: skip``."""
@@ -140,15 +192,14 @@ async def load(
     """
     find = find or functools.partial(discover, available=installed())
     manager = make_manager()
-    built: dict[str, BoundTool] = {}
+    built: dict[tuple[str, str], Bound[Any]] = {}
     skipped: dict[str, str] = {}
     problems: list[PluginError] = []
     for name, settings in configured.items():
         try:
             async with AsyncExitStack() as own:
                 register(manager, name, find(name))
-                tools = await build_tools(manager, name, settings, own)
-                add(built, tools)
+                add(built, await build(manager, name, settings, own))
                 exit_stack.push_async_callback(close, name, own.pop_all())
         except Exception as error:
             problem = error if isinstance(error, PluginError) else PluginError(name, reason(error))
@@ -165,9 +216,19 @@ async def load(
         raise ConfigError("\n".join(str(problem) for problem in problems))
     names = tuple(name for name in configured if name not in skipped)
     models = {name: config_model(manager, name) for name in names}
-    return LoadedPlugins(
-        ToolRegistry(list(built.values()), observers(manager)), names, skipped, models
+    registry = Registry(
+        ToolRegistry(of_kind(Tool, built), observers(manager)),
+        ResourceRegistry(of_kind(Resource, built)),
+        PromptRegistry(of_kind(Prompt, built)),
     )
+    return LoadedPlugins(registry, names, skipped, models)
+
+
+def of_kind(
+    wanted: type[Offered], built: Mapping[tuple[str, str], Bound[Any]]
+) -> list[Bound[Offered]]:
+    """Return what there is of one kind."""
+    return [bound for (kind, _), bound in built.items() if kind == wanted.kind]
 
 
 async def close(name: str, resources: AsyncExitStack) -> None:
@@ -178,51 +239,53 @@ async def close(name: str, resources: AsyncExitStack) -> None:
         logger.exception("plugin %s failed while closing", name)
 
 
-async def build_tools(
+async def build(
     manager: pluggy.PluginManager, name: str, settings: PluginSettings, exit_stack: AsyncExitStack
-) -> list[BoundTool]:
-    """Validate a plugin's config, ask it for its tools and apply what the operator decided.
+) -> list[Bound[Any]]:
+    """Validate a plugin's config, ask it what it offers and apply what the operator decided.
 
     Raises :class:`PluginError` with the reason in one line.
     """
     config = plugin_config(manager, name, settings.config)
-    tools = await plugin_tools(manager, name, config, exit_stack)
-    check_overrides(name, settings, tools)
     slots = asyncio.Semaphore(settings.concurrency)
-    overrides = [(tool, settings.tools.get(tool.name, ToolSettings())) for tool in tools]
-    return [
-        bind(tool, name, settings, override, slots=slots)
-        for tool, override in overrides
-        if override.enabled
-    ]
+    bound = []
+    for kind in KINDS:
+        decided: Mapping[str, OfferSettings] = getattr(settings, kind.settings)
+        offers = await handed_over(manager, name, kind, config=config, exit_stack=exit_stack)
+        check_overrides(name, kind, decided, offers)
+        for offer in offers:
+            override = decided.get(offer.name, OfferSettings())
+            if override.enabled:
+                bound.append(bind(offer, name, settings, override, slots=slots))
+    return bound
 
 
-def add(built: dict[str, BoundTool], tools: Sequence[BoundTool]) -> None:
-    """Add the tools of one plugin, all or none. Raises :class:`PluginError` for a taken name."""
-    for bound in tools:
-        if (other := built.get(bound.tool.name)) is not None:
+def add(built: dict[tuple[str, str], Bound[Any]], offers: Sequence[Bound[Any]]) -> None:
+    """Add what one plugin offers, all or none. Raises :class:`PluginError` for a taken name."""
+    keyed = {(bound.offer.kind, bound.offer.key): bound for bound in offers}
+    for (kind, key), bound in keyed.items():
+        if (other := built.get((kind, key))) is not None:
             raise PluginError(
-                bound.plugin,
-                f"tool {bound.tool.name!r} already comes from plugin {other.plugin!r}",
+                bound.plugin, f"{kind} {key!r} already comes from plugin {other.plugin!r}"
             )
-    built.update({bound.tool.name: bound for bound in tools})
+    built.update(keyed)
 
 
 def bind(
-    tool: Tool,
+    offer: Offered,
     name: str,
     plugin: PluginSettings,
-    override: ToolSettings,
+    override: OfferSettings,
     *,
     slots: asyncio.Semaphore,
-) -> BoundTool:
+) -> Bound[Offered]:
     """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up."""
     decided = override.timeout or plugin.timeout
-    return BoundTool(
-        tool=tool,
+    return Bound(
+        offer=offer,
         plugin=name,
-        scopes=frozenset({CALL_SCOPE, *tool.scopes, *plugin.scopes, *override.scopes}),
-        timeout=decided.total_seconds() if decided else tool.timeout or DEFAULT_TIMEOUT,
+        scopes=frozenset({CALL_SCOPE, *offer.scopes, *plugin.scopes, *override.scopes}),
+        timeout=decided.total_seconds() if decided else offer.timeout or DEFAULT_TIMEOUT,
         slots=slots,
     )
 
@@ -244,25 +307,29 @@ def plugin_config(manager: pluggy.PluginManager, name: str, config: Mapping[str,
         raise PluginError(name, "; ".join(explain(error, "config"))) from None
 
 
-async def plugin_tools(
-    manager: pluggy.PluginManager, name: str, config: BaseModel, exit_stack: AsyncExitStack
-) -> list[Tool]:
-    """Return the tools of one plugin, with valid and distinct names."""
-    handed = call_hook(manager, name, "mcpserve_tools", config=config, exit_stack=exit_stack)
+async def handed_over(
+    manager: pluggy.PluginManager, name: str, kind: Kind, **arguments: Any
+) -> list[Offer]:
+    """Return what one plugin offers of one kind, with valid and distinct names."""
+    hook = f"mcpserve_{kind.settings}"
+    handed = call_hook(manager, name, hook, **arguments)
     try:
         if inspect.isawaitable(handed):
             handed = await handed
-        tools = [
-            item if isinstance(item, Tool) else tool_from_function(item) for item in handed or ()
+        offers = [
+            item if isinstance(item, kind.type) else kind.of_function(item) for item in handed or ()
         ]
     except Exception as error:
-        raise PluginError(name, f"mcpserve_tools: {reason(error)}") from error
-    for position, tool in enumerate(tools):
-        if not TOOL_NAME.fullmatch(tool.name):
-            raise PluginError(name, f"tool name {tool.name!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
-        if any(tool.name == earlier.name for earlier in tools[:position]):
-            raise PluginError(name, f"tool {tool.name!r} is there twice")
-    return tools
+        raise PluginError(name, f"{hook}: {reason(error)}") from error
+    for offer in offers:
+        if kind.type is not Resource and not NAME.fullmatch(offer.name):
+            raise PluginError(
+                name, f"{kind.name} name {offer.name!r} must be 1 to 64 of A-Z a-z 0-9 _ -"
+            )
+    for names in ([offer.name for offer in offers], [offer.key for offer in offers]):
+        for twice in (key for key, count in Counter(names).items() if count > 1):
+            raise PluginError(name, f"{kind.name} {twice!r} is there twice")
+    return offers
 
 
 def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> Any:
@@ -287,12 +354,16 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def check_overrides(name: str, plugin: PluginSettings, tools: Sequence[Tool]) -> None:
-    """Refuse settings for a tool that the plugin does not have."""
-    known = {tool.name for tool in tools}
-    if unknown := sorted(set(plugin.tools) - known):
+def check_overrides(
+    name: str, kind: Kind, decided: Mapping[str, OfferSettings], offers: Sequence[Offer]
+) -> None:
+    """Refuse settings for what the plugin does not have."""
+    known = {offer.name for offer in offers}
+    if unknown := sorted(decided.keys() - known):
         raise PluginError(
-            name, f"tools.{unknown[0]}: no such tool; it has {', '.join(sorted(known)) or 'none'}"
+            name,
+            f"{kind.settings}.{unknown[0]}: no such {kind.name}; "
+            f"it has {', '.join(sorted(known)) or 'none'}",
         )
 
 

@@ -1,26 +1,30 @@
-"""The enabled tools, and how one call is carried out.
+"""What the enabled plugins offer, and how one call of it is carried out.
 
-A failure that the model should read is a result with ``is_error``; only an unknown tool and a
-missing scope are errors of the protocol.
+A failure of a tool that the model should read is a result with ``is_error``; everything else that
+goes wrong is an exception, which the protocol tells as an error.
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
-from mcp_types import CallToolResult, TextContent
-from pydantic import ValidationError
+from mcp_types import CallToolResult, GetPromptResult, ReadResourceResult, TextContent
 
+from mcpserve.completion import Completable
 from mcpserve.errors import InsufficientScope, MCPServeError
 from mcpserve.principal import Principal
+from mcpserve.prompts import Prompt
+from mcpserve.questions import CannotAsk, InputRequired, Interview
+from mcpserve.resources import Resource, ResourceNotFound
 from mcpserve.threads import in_thread, is_cancelled
-from mcpserve.tools import Tool, ToolContext, ToolError
+from mcpserve.tools import Offer, Tool, ToolContext, ToolError, WrongArguments
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +32,31 @@ DEFAULT_TIMEOUT = 30.0
 """Seconds for one call when neither operator nor author said otherwise."""
 
 
-class UnknownTool(MCPServeError):
-    """No tool of this name is enabled (JSON-RPC -32602)."""
+class Unknown(MCPServeError):
+    """Nothing of this kind is enabled under this name (JSON-RPC -32602). The message is told."""
+
+    reason: ClassVar[str]
+
+    def __init__(self, key: str, reason: str | None = None) -> None:
+        super().__init__(f"{reason or self.reason}: {key}")
+
+
+class UnknownTool(Unknown):
+    """No tool of this name is enabled."""
+
+    reason = "Unknown tool"
+
+
+class UnknownResource(Unknown):
+    """No enabled resource has this URI."""
+
+    reason = "Resource not found"
+
+
+class UnknownPrompt(Unknown):
+    """No prompt of this name is enabled."""
+
+    reason = "Unknown prompt"
 
 
 class Outcome(StrEnum):
@@ -37,9 +64,19 @@ class Outcome(StrEnum):
 
     OK = "ok"
     ERROR = "error"
+    ASKED = "asked"
+    """The client was asked something first; there will be another call."""
     CRASH = "crash"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
+
+
+class CallFailed(MCPServeError):
+    """A call took too long or crashed. The message may be told; what crashed is in the log."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True)
@@ -55,135 +92,183 @@ class ToolCall:
 
 Observer = Callable[[ToolCall], None]
 
+Offered = TypeVar("Offered", bound=Offer)
+Completed = TypeVar("Completed", bound=Completable)
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
-class BoundTool:
-    """A tool with what the operator decided about it."""
+class Bound(Generic[Offered]):
+    """What a plugin offers with what the operator decided about it."""
 
-    tool: Tool
+    offer: Offered
     plugin: str
     scopes: frozenset[str]
     """All scopes that a call needs."""
     timeout: float
     """Seconds for one call, waiting for a slot included."""
     slots: asyncio.Semaphore = field(repr=False)
-    """Shared by the tools of a plugin. A thread that outlives its call keeps its slot."""
+    """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
 
-    def keywords(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
-        """Return the function's keyword arguments. Raises :class:`ToolError` for wrong ones."""
+    async def call(
+        self,
+        arguments: Mapping[str, Any],
+        context: ToolContext,
+        convert: Callable[[Any], Result],
+    ) -> Result:
+        """Call the function and convert what it returned.
+
+        Raises :class:`ToolError` as the function did or for wrong arguments, and
+        :class:`CallFailed` for whatever else goes wrong; :class:`InputRequired` if the client has
+        to be asked first.
+        """
+        with self._contained() as limit:
+            keywords = self.offer.keywords(arguments, context)
+            function = functools.partial(self.offer.function, **keywords)
+            async with limit:
+                running = self._run(function, is_async=self.offer.is_async)
+                value = await answered(running, context.interview)
+            return convert(value)
+
+    async def complete(
+        self: "Bound[Completed]", argument: str, value: str, others: Mapping[str, str]
+    ) -> list[str]:
+        """Return how an argument may go on. Raises as :meth:`call` does."""
+        with self._contained() as limit:
+            completer = self.offer.completer(argument)
+            function = functools.partial(completer, value, others)
+            async with limit:
+                values = await self._run(function, is_async=inspect.iscoroutinefunction(completer))
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise TypeError(f"the completion of {argument!r} must return a list of texts")
+            return list(values)
+
+    @contextlib.contextmanager
+    def _contained(self) -> Iterator[asyncio.Timeout]:
+        """Make one of two failures of whatever goes wrong in the block; yields its time limit."""
+        limit = asyncio.timeout(self.timeout)
+        offer = self.offer
         try:
-            keywords = self.tool.metadata.validate_arguments(dict(arguments))
-        except ValidationError as error:
-            raise ToolError(explain_arguments(self.tool, error)) from None
-        if self.tool.context_parameter:
-            keywords[self.tool.context_parameter] = context
-        return keywords
+            yield limit
+        except (ToolError, InputRequired):
+            raise
+        except BaseException as error:
+            # Whatever a plugin raises, sys.exit() and cancellations of its own included, is its
+            # failure; only the cancellation of the call itself ends the request.
+            if is_cancelled(error):
+                raise
+            if limit.expired():
+                text = f"{offer.name} did not answer within {self.timeout:g} s"
+                raise CallFailed(Outcome.TIMEOUT, text) from None
+            logger.exception("%s %s of plugin %s failed", offer.kind, offer.name, self.plugin)
+            text = f"Error executing {offer.kind} {offer.name}"
+            raise CallFailed(Outcome.CRASH, text) from None
 
-    async def invoke(self, keywords: Mapping[str, Any]) -> Any:
-        """Run the function in one of the plugin's slots; raises whatever it raises."""
-        function = functools.partial(self.tool.function, **keywords)
+    async def _run(self, function: Callable[[], Any], *, is_async: bool) -> Any:
+        """Run a function in one of the plugin's slots; raises whatever it raises."""
         await self.slots.acquire()
-        if not self.tool.is_async:
-            return await in_thread(function, ended=self.slots.release)
-        try:
-            return await function()
-        finally:
-            self.slots.release()
-
-    def result(self, value: Any) -> CallToolResult:
-        """Check what the function returned against the output schema and make content of it."""
+        if is_async:
+            try:
+                return await function()
+            finally:
+                self.slots.release()
+        value = await in_thread(function, ended=self.slots.release)
         if inspect.isawaitable(value):
             if inspect.iscoroutine(value):
                 value.close()
-            raise TypeError("a plain function returned an awaitable; a tool must say async itself")
-        result = self.tool.metadata.convert_result(value)
-        if not isinstance(result, CallToolResult):
-            raise TypeError(f"a tool cannot return {type(result).__name__}")
-        return result
+            raise TypeError("a plain function returned an awaitable; it must say async itself")
+        return value
 
 
-class ToolRegistry:
-    """The enabled tools by name, in an order that does not change."""
+class Offers(Generic[Offered]):
+    """What is enabled of one kind, in an order that does not change."""
 
-    def __init__(self, tools: Sequence[BoundTool], observers: Sequence[Observer] = ()) -> None:
-        self._tools = {bound.tool.name: bound for bound in tools}
-        self._observers = tuple(observers)
+    unknown: ClassVar[type[Unknown]]
 
-    def __iter__(self) -> Iterator[BoundTool]:
-        return iter(self._tools.values())
+    def __init__(self, offers: Iterable[Bound[Offered]] = ()) -> None:
+        self._offers = {bound.offer.key: bound for bound in offers}
 
-    def observed_by(self, observer: Observer) -> "ToolRegistry":
-        """Return the same tools with one more observer of their calls."""
-        return ToolRegistry(list(self._tools.values()), (*self._observers, observer))
+    def __iter__(self) -> Iterator[Bound[Offered]]:
+        return iter(self._offers.values())
+
+    def __len__(self) -> int:
+        return len(self._offers)
 
     @property
     def scopes(self) -> frozenset[str]:
-        """Every scope that some tool needs."""
+        """Every scope that some of them needs."""
         return frozenset().union(*(bound.scopes for bound in self))
 
-    def visible(self, scopes: frozenset[str]) -> list[BoundTool]:
-        """Return the tools that a token with these scopes may call."""
-        return [bound for bound in self if bound.scopes <= scopes]
-
-    def get(self, name: str) -> BoundTool:
-        """Return the tool of this name. Raises :class:`UnknownTool`."""
+    def get(self, key: str) -> Bound[Offered]:
+        """Return what clients call by this name. Raises :class:`Unknown`."""
         try:
-            return self._tools[name]
+            return self._offers[key]
         except KeyError:
-            raise UnknownTool(name) from None
+            raise self.unknown(key) from None
 
-    def require(self, name: str, scopes: frozenset[str]) -> BoundTool:
-        """Return the tool, if these scopes allow to call it.
+    def require(self, key: str, scopes: frozenset[str]) -> Bound[Offered]:
+        """Return what has this name, if these scopes allow to use it.
 
-        Raises :class:`UnknownTool`, and :class:`~mcpserve.errors.InsufficientScope` with all
-        scopes that the call needs.
+        Raises :class:`Unknown`, and :class:`~mcpserve.errors.InsufficientScope` with all scopes
+        that it needs.
         """
-        bound = self.get(name)
-        if not bound.scopes <= scopes:
-            raise InsufficientScope(
-                "the token lacks a scope that this tool needs", scopes=bound.scopes
-            )
-        return bound
+        return allowed(self.get(key), scopes)
+
+
+def allowed(bound: Bound[Offered], scopes: frozenset[str]) -> Bound[Offered]:
+    """Return it, if these scopes allow to use it. Raises as :meth:`Offers.require` does."""
+    if not bound.scopes <= scopes:
+        raise InsufficientScope(
+            f"the token lacks a scope that this {bound.offer.kind} needs", scopes=bound.scopes
+        )
+    return bound
+
+
+class ToolRegistry(Offers[Tool]):
+    """The enabled tools by name."""
+
+    unknown = UnknownTool
+
+    def __init__(
+        self, tools: Iterable[Bound[Tool]] = (), observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(tools)
+        self._observers = tuple(observers)
+
+    def observed_by(self, observer: Observer) -> "ToolRegistry":
+        """Return the same tools with one more observer of their calls."""
+        return ToolRegistry(self, (*self._observers, observer))
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], context: ToolContext
     ) -> CallToolResult:
         """Call a tool; whatever goes wrong inside it becomes a result with ``is_error``.
 
-        Raises :class:`UnknownTool` and :class:`~mcpserve.errors.InsufficientScope`.
+        Raises :class:`UnknownTool` and :class:`~mcpserve.errors.InsufficientScope`;
+        :class:`InputRequired` if the client has to be asked first, and :class:`CannotAsk` if it
+        does not take what it has to be asked.
         """
         bound = self.require(name, context.principal.scopes)
         outcome = Outcome.CANCELLED
         started = time.perf_counter()
         try:
-            result, outcome = await self._settle(bound, arguments, context)
+            result = await bound.call(arguments, context, bound.offer.result)
+            outcome = Outcome.ERROR if result.is_error else Outcome.OK
             return result
+        except InputRequired:
+            outcome = Outcome.ASKED
+            raise
+        except ToolError as error:
+            outcome = Outcome.ERROR
+            if isinstance(error, CannotAsk) and error.required:
+                raise
+            return failure(str(error))
+        except CallFailed as failed:
+            outcome = failed.outcome
+            return failure(str(failed))
         finally:
             seconds = time.perf_counter() - started
             self._observe(ToolCall(bound.plugin, name, context.principal, outcome, seconds))
-
-    async def _settle(
-        self, bound: BoundTool, arguments: Mapping[str, Any], context: ToolContext
-    ) -> tuple[CallToolResult, Outcome]:
-        name = bound.tool.name
-        limit = asyncio.timeout(bound.timeout)
-        try:
-            keywords = bound.keywords(arguments, context)
-            async with limit:
-                value = await bound.invoke(keywords)
-            result = bound.result(value)
-        except ToolError as error:
-            return failure(str(error)), Outcome.ERROR
-        except BaseException:
-            # Whatever a tool raises, sys.exit() and cancellations of its own included, is its
-            # failure; only the cancellation of the call itself ends the request.
-            if is_cancelled():
-                raise
-            if limit.expired():
-                return failure(f"{name} did not answer within {bound.timeout:g} s"), Outcome.TIMEOUT
-            logger.exception("tool %s of plugin %s failed", name, bound.plugin)
-            return failure(f"Error executing tool {name}"), Outcome.CRASH
-        return result, Outcome.ERROR if result.is_error else Outcome.OK
 
     def _observe(self, call: ToolCall) -> None:
         for observer in self._observers:
@@ -193,17 +278,93 @@ class ToolRegistry:
                 logger.exception("an observer of tool calls failed")
 
 
+async def answered(running: Awaitable[Result], interview: Interview) -> Result:
+    """Return the outcome of a run, unless a question is open: then nothing that it did counts.
+
+    A question may have been swallowed on its way out, or be one of several asked side by side.
+    Raises :class:`InputRequired`.
+    """
+    try:
+        value = await running
+    except BaseException as error:
+        if is_cancelled(error) or not interview.open:
+            raise
+        raise InputRequired from None
+    if interview.open:
+        raise InputRequired
+    return value
+
+
 def failure(text: str) -> CallToolResult:
     """Return a tool result that tells the model what went wrong."""
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
-def explain_arguments(tool: Tool, error: ValidationError) -> str:
-    """Name each wrong argument in one line, for a model to correct itself."""
-    known = ", ".join(tool.input_schema["properties"]) or "none"
-    problems = [
-        f"{'.'.join(str(part) for part in problem['loc'])}: "
-        + ("no such argument" if problem["type"] == "extra_forbidden" else problem["msg"])
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return f"{tool.name}: {'; '.join(problems)} (arguments: {known})"
+class ResourceRegistry(Offers[Resource]):
+    """The enabled resources by URI, and templates of URIs."""
+
+    unknown = UnknownResource
+
+    def __init__(self, resources: Iterable[Bound[Resource]] = ()) -> None:
+        super().__init__(resources)
+        self.templates = [bound for bound in self if bound.offer.is_template]
+        self.plain = [bound for bound in self if not bound.offer.is_template]
+
+    def readable(
+        self, uri: str, scopes: frozenset[str]
+    ) -> tuple[Bound[Resource], Mapping[str, Any]]:
+        """Return what has this URI, or else the first template that fits, and its arguments.
+
+        Raises as :meth:`require` does.
+        """
+        bound = self._offers.get(uri)
+        if bound is not None and not bound.offer.is_template:
+            return allowed(bound, scopes), {}
+        for bound in self.templates:
+            try:
+                arguments = bound.offer.match(uri)
+            except ResourceNotFound:
+                break  # No other template may be laxer with what this one refuses.
+            if arguments is not None:
+                return allowed(bound, scopes), arguments
+        raise UnknownResource(uri)
+
+    async def read(self, uri: str, context: ToolContext) -> ReadResourceResult:
+        """Read a resource.
+
+        Raises as :meth:`readable` and :meth:`Bound.call` do; :class:`UnknownResource` also when
+        its author says so, or when the URI has an argument of the wrong type.
+        """
+        bound, arguments = self.readable(uri, context.principal.scopes)
+        convert = functools.partial(bound.offer.result, uri=uri)
+        try:
+            return await bound.call(arguments, context, convert)
+        except (ResourceNotFound, WrongArguments) as error:
+            raise UnknownResource(uri, str(error)) from error
+
+
+class PromptRegistry(Offers[Prompt]):
+    """The enabled prompts by name."""
+
+    unknown = UnknownPrompt
+
+    async def render(
+        self, name: str, arguments: Mapping[str, str], context: ToolContext
+    ) -> GetPromptResult:
+        """Return the messages of a prompt. Raises as :meth:`require` and :meth:`Bound.call` do."""
+        bound = self.require(name, context.principal.scopes)
+        return await bound.call(arguments, context, bound.offer.result)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the enabled plugins offer."""
+
+    tools: ToolRegistry = field(default_factory=ToolRegistry)
+    resources: ResourceRegistry = field(default_factory=ResourceRegistry)
+    prompts: PromptRegistry = field(default_factory=PromptRegistry)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that something needs."""
+        return self.tools.scopes | self.resources.scopes | self.prompts.scopes

@@ -560,10 +560,10 @@ class CleanupSettings(Section):
     )
 
 
-class ToolSettings(Section):
-    """What the operator decides about one tool."""
+class OfferSettings(Section):
+    """What the operator decides about one tool; the same goes for resources and prompts."""
 
-    enabled: bool = Field(True, description="Whether the tool is offered.")
+    enabled: bool = Field(True, description="Whether it is offered.")
     timeout: Timeout | None = Field(None, description="Longest time for one call.")
     scopes: tuple[Scope, ...] = Field((), description="Scopes needed in addition.")
 
@@ -572,22 +572,28 @@ class PluginSettings(Section):
     """One plugin; being listed is what loads it."""
 
     timeout: Timeout | None = Field(
-        None, description="Longest time for one call of any of its tools, waiting included."
+        None, description="Longest time for one call, waiting for a slot included."
     )
     concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
         16, description="Calls at a time; also the threads for plain functions."
     )
     scopes: tuple[Scope, ...] = Field(
-        (), description="Scopes that each of its tools needs in addition."
+        (), description="Scopes that all its tools, resources and prompts need in addition."
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
         description="stop: the server does not start without it. skip: it starts and says so.",
     )
-    tools: dict[str, ToolSettings] = Field(
+    tools: dict[str, OfferSettings] = Field(
         {},
         description="Decisions about single tools, by name.",
         examples=[{"my_tool": {"enabled": True, "timeout": "30s", "scopes": []}}],
+    )
+    resources: dict[str, OfferSettings] = Field(
+        {}, description="Decisions about single resources, by name (not by URI)."
+    )
+    prompts: dict[str, OfferSettings] = Field(
+        {}, description="Decisions about single prompts, by name."
     )
     config: dict[str, Any] = Field({}, description="The plugin's own settings; its model decides.")
 

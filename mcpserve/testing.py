@@ -1,49 +1,129 @@
-"""For authors of plugins: call tools without installation, server, database or token.
+"""For authors of plugins: use one without installation, server, database or token.
 
 Works through the same code as the server: the same validation, timeouts and error mapping.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from mcp_types import CallToolResult
+from mcp_types import (
+    CallToolResult,
+    ClientCapabilities,
+    ElicitResult,
+    GetPromptResult,
+    InputRequest,
+    InputResponse,
+    LoggingLevel,
+    ReadResourceResult,
+)
 
 from mcpserve import plugins
 from mcpserve.errors import PluginError
 from mcpserve.principal import Principal
-from mcpserve.registry import ToolCall, ToolRegistry
+from mcpserve.questions import InputRequired, Interview
+from mcpserve.registry import Registry, ToolCall
 from mcpserve.settings import PluginSettings
 from mcpserve.tools import CALL_SCOPE, ToolContext
 
 __all__ = ["LoadedPlugin", "PluginError", "load_plugin"]
 
+EVERYTHING = ClientCapabilities.model_validate(
+    {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}, "roots": {}}
+)
+
+Result = TypeVar("Result")
+
 
 class LoadedPlugin:
-    """A plugin that is ready to be called."""
+    """A plugin that is ready to be used, by somebody with all scopes that it needs."""
 
-    def __init__(self, registry: ToolRegistry, calls: Sequence[ToolCall]) -> None:
-        self.tools = registry
-        """The plugin's tools, as the server would hold them."""
-        self.calls = calls
+    def __init__(self, registry: Registry) -> None:
+        self.calls: list[ToolCall] = []
         """What the hook ``mcpserve_tool_called`` would have seen, oldest first."""
         self.progress: list[tuple[float, float | None, str | None]] = []
         """Every progress report, oldest first."""
+        self.logs: list[tuple[LoggingLevel, Any]] = []
+        """Every log message, oldest first."""
+        self.answers: dict[str, Mapping[str, Any] | InputResponse | None] = {}
+        """How questions are answered, by their keys: with what a person fills into the form,
+        ``None`` if the person declines, or an answer of the protocol."""
+        self.asked: list[tuple[str, InputRequest]] = []
+        """Every question and its key, oldest first."""
+        self.tools = registry.tools.observed_by(self.calls.append)
+        """The plugin's tools, as the server would hold them."""
+        self.resources = registry.resources
+        """Its resources."""
+        self.prompts = registry.prompts
+        """Its prompts."""
+        self._principal = Principal("test-client", "test-user", registry.scopes | {CALL_SCOPE})
 
     async def call(self, name: str, /, **arguments: Any) -> CallToolResult:
-        """Call a tool as a client would, with all scopes that the plugin's tools need.
+        """Call a tool as a client would, again and again until every question is answered.
 
         A failure inside the tool is a result with ``is_error``. Raises
-        :class:`~mcpserve.registry.UnknownTool` for a name that the plugin does not have.
+        :class:`~mcpserve.registry.UnknownTool` for a name that the plugin does not have, and
+        :class:`LookupError` for a question to which :attr:`answers` has no answer that fits.
         """
-        principal = Principal("test-client", "test-user", self.tools.scopes | {CALL_SCOPE})
-        context = ToolContext(principal, self._record)
-        return await self.tools.call(name, arguments, context)
+        return await self._run(lambda context: self.tools.call(name, arguments, context))
+
+    async def read(self, uri: str) -> ReadResourceResult:
+        """Read a resource as a client would.
+
+        Raises :class:`~mcpserve.registry.UnknownResource` for a URI under which there is nothing,
+        :class:`~mcpserve.ToolError` as the function does, and
+        :class:`~mcpserve.registry.CallFailed` for a crash or a timeout.
+        """
+        return await self._run(lambda context: self.resources.read(uri, context))
+
+    async def get_prompt(self, name: str, /, **arguments: str) -> GetPromptResult:
+        """Get a prompt as a client would.
+
+        Raises :class:`~mcpserve.registry.UnknownPrompt` for a name that the plugin does not have,
+        and else as :meth:`read`; wrong arguments are a :class:`~mcpserve.ToolError`.
+        """
+        return await self._run(lambda context: self.prompts.render(name, arguments, context))
+
+    async def complete(self, key: str, argument: str, value: str, /, **others: str) -> list[str]:
+        """Return how an argument may go on, of a prompt by name or of a resource by URI template.
+
+        ``others`` are the other arguments. Raises as :meth:`get_prompt`.
+        """
+        offers = self.resources if ":" in key else self.prompts
+        return await offers.get(key).complete(argument, value, others)
+
+    async def _run(self, run: Callable[[ToolContext], Awaitable[Result]]) -> Result:
+        """Run as often as it asks something."""
+        interview = Interview(EVERYTHING)
+        while True:
+            context = ToolContext(self._principal, self._record, self._record_log, interview)
+            try:
+                return await run(context)
+            except InputRequired:
+                asked = interview.transcript
+                answers = {key: self._answer(key, interview) for key in interview.open}
+                interview = Interview(EVERYTHING, earlier=asked, responses=answers)
+
+    def _answer(self, key: str, interview: Interview) -> InputResponse:
+        request = interview.open[key]
+        if key not in self.answers or interview.is_repeated(key):
+            raise LookupError(f"answers[{key!r}] is no answer to {request!r}")
+        self.asked.append((key, request))
+        match self.answers[key]:
+            case None:
+                return ElicitResult(action="decline")
+            case Mapping() as content:
+                return ElicitResult(action="accept", content=dict(content))
+            case answer:
+                return answer
 
     async def _record(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
         self.progress.append((progress, total, message))
+
+    async def _record_log(self, level: LoggingLevel, data: Any) -> None:
+        self.logs.append((level, data))
 
 
 @asynccontextmanager
@@ -59,5 +139,4 @@ async def load_plugin(
     chosen = {name: PluginSettings(config=dict(config or {}), **settings)}
     async with AsyncExitStack() as exit_stack:
         loaded = await plugins.load(chosen, exit_stack, lambda _: plugin)
-        calls: list[ToolCall] = []
-        yield LoadedPlugin(loaded.registry.observed_by(calls.append), calls)
+        yield LoadedPlugin(loaded.registry)

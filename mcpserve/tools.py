@@ -1,23 +1,27 @@
-"""Tools as their authors write them: a function, and what a client is told of it."""
+"""What plugins offer, tools above all: a function, and what a client is told of it."""
 
 import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, overload
+from typing import Any, ClassVar, Protocol, get_args, overload
 
 import mcp_types
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
 from mcp.shared.inbound import find_invalid_x_mcp_header
-from mcp_types import Icon, ToolAnnotations
-from pydantic import ConfigDict
+from mcp_types import Icon, InputRequest, InputResponse, LoggingLevel, ToolAnnotations
+from pydantic import ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import from_json, to_json
 
 from mcpserve.principal import Principal
+from mcpserve.questions import ANY_FORM, Answer, Interview, Model, Question, form
 from mcpserve.settings import parse_scope
 
 __all__ = [
+    "Answer",
     "Tool",
     "ToolAnnotations",
     "ToolContext",
@@ -26,7 +30,14 @@ __all__ = [
 ]
 
 CALL_SCOPE = "mcp.tools.call"
-"""The scope that every tool needs; a tool may ask for more, never for less."""
+"""The scope that everything needs that plugins offer; it may need more, never less.
+
+One for tools, resources and prompts: they belong together, such as the tool and the page that shows
+its result. Who wants to tell them apart gives them scopes of their own.
+"""
+
+LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
+"""From the least to the most severe (RFC 5424)."""
 
 Function = Callable[..., Any]
 
@@ -45,6 +56,16 @@ async def no_progress(
     """Nobody asked for progress."""
 
 
+class Log(Protocol):
+    """Sends one log message on the stream of the request (MCP, logging)."""
+
+    def __call__(self, level: LoggingLevel, data: Any) -> Awaitable[None]: ...
+
+
+async def no_log(level: LoggingLevel, data: Any) -> None:
+    """Nobody asked for log messages."""
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may know of its call. Ask for it with a parameter annotated ``ToolContext``."""
@@ -53,6 +74,11 @@ class ToolContext:
     """Who calls. The bearer token itself never reaches a plugin."""
 
     send_progress: Progress = field(default=no_progress, repr=False)
+    send_log: Log = field(default=no_log, repr=False)
+    interview: Interview = field(default_factory=lambda: Interview(None), repr=False)
+    trace: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """``traceparent``, ``tracestate`` and ``baggage`` of the request, as far as they came and are
+    valid: headers for calls of the tool's own to other services."""
 
     async def progress(
         self, progress: float, total: float | None = None, message: str | None = None
@@ -65,23 +91,164 @@ class ToolContext:
             raise ValueError("progress and total must be finite numbers")
         await self.send_progress(progress, total, message)
 
+    async def log(self, level: LoggingLevel, message: str, /, **data: Any) -> None:
+        """Send the client a log message, if it wants messages of this level about this call.
 
-@dataclass(frozen=True)
-class Tool:
-    """A tool as its author wrote it: a function and what a client is told of it."""
+        Raises :class:`ValueError` for an unknown level and for data that JSON cannot carry.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"the level must be one of {', '.join(LEVELS)}")
+        told = from_json(to_json({"message": message, **data}, inf_nan_mode="null"))
+        await self.send_log(level, told if data else message)
+
+    async def elicit(
+        self, message: str, model: type[Model], *, key: str | None = None
+    ) -> Answer[Model]:
+        """Ask the person to fill in a form whose fields are those of ``model``.
+
+        Until there is an answer this does not return: the run ends here, and when the client has
+        the answer the tool runs **again from its start**. So whatever comes before must be
+        repeatable, and questions must come in the same order; or give each a ``key``. A message
+        or model that changed in between is another question, and is asked anew.
+
+        Raises :class:`TypeError` for a model that is no form, and :class:`ToolError` if the client
+        cannot be asked, see :meth:`can_ask`.
+        """
+        key = key or self.interview.next_key()
+        answer: Answer[Model] = self.interview.ask({key: form(message, model)})[key]
+        return answer
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputResponse]:
+        """Ask for all of this at once; the protocol's requests by keys of your own.
+
+        See :meth:`elicit`, which is made for what is asked most.
+        """
+        return self.interview.ask({key: Question.of(asked) for key, asked in requests.items()})
+
+    def can_ask(self, request: InputRequest | None = None) -> bool:
+        """Whether the client can be sent this request; without one, a form for the person."""
+        return self.interview.takes(request or ANY_FORM)
+
+
+class WrongArguments(ToolError):
+    """The arguments do not fit; the message names each that is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a plugin offers: a function and what a client is told of it."""
+
+    kind: ClassVar[str]
 
     name: str
     function: Function = field(repr=False)
     metadata: FuncMetadata = field(repr=False)
     title: str | None = None
     description: str | None = None
-    annotations: ToolAnnotations | None = None
     icons: Sequence[Icon] | None = None
     meta: Mapping[str, Any] | None = None
     scopes: frozenset[str] = frozenset()
     timeout: float | None = None
     context_parameter: str | None = None
     is_async: bool = False
+
+    @property
+    def key(self) -> str:
+        """What clients call it by; no other of its kind has it."""
+        return self.name
+
+    @functools.cached_property
+    def arguments(self) -> Mapping[str, FieldInfo]:
+        """The arguments that a client may give, by name."""
+        fields = self.metadata.arg_model.model_fields
+        return {given.alias or name: given for name, given in fields.items()}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a client is told whatever the kind."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "icons": list(self.icons) if self.icons else None,
+            "_meta": dict(self.meta) if self.meta else None,
+        }
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the function's keyword arguments. Raises pydantic's :class:`ValidationError`."""
+        return self.metadata.validate_arguments(dict(arguments))
+
+    def keywords(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
+        """Return all keyword arguments of the function. Raises :class:`WrongArguments`."""
+        try:
+            keywords = self.validate(arguments)
+        except ValidationError as error:
+            raise WrongArguments(explain_arguments(self, error)) from None
+        return keywords | ({self.context_parameter: context} if self.context_parameter else {})
+
+
+def explain_arguments(offer: Offer, error: ValidationError) -> str:
+    """Name each wrong argument in one line, for a model to correct itself."""
+    known = ", ".join(offer.arguments) or "none"
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc'])}: "
+        + ("no such argument" if problem["type"] == "extra_forbidden" else problem["msg"])
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return f"{offer.name}: {'; '.join(problems)} (arguments: {known})"
+
+
+def describe(
+    kind: str,
+    function: Function,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    scopes: Sequence[str] = (),
+    structured_output: bool | None = None,
+    **told: Any,
+) -> dict[str, Any]:
+    """Return the fields of an :class:`Offer` that is made of a function.
+
+    Raises :class:`TypeError` or :class:`ValueError` for a function that no client could call.
+    """
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    name = name or function.__name__
+    for parameter in parameters:
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise TypeError(f"{kind} {name!r}: {parameter} cannot be given by name")
+    if isinstance(scopes, str):
+        raise TypeError(f"{kind} {name!r}: scopes must be a list")
+    context_parameter = next((p.name for p in parameters if p.annotation is ToolContext), None)
+    metadata = func_metadata(
+        function,
+        skip_names=[context_parameter] if context_parameter else [],
+        structured_output=structured_output,
+    )
+    arguments = type(
+        metadata.arg_model.__name__,
+        (metadata.arg_model,),
+        {"model_config": ConfigDict(extra="forbid"), "__doc__": None},
+    )
+    return {
+        "name": name,
+        "function": function,
+        "metadata": metadata.model_copy(update={"arg_model": arguments}),
+        "description": description or inspect.getdoc(function),
+        "scopes": frozenset(parse_scope(scope) for scope in scopes),
+        "context_parameter": context_parameter,
+        "is_async": inspect.iscoroutinefunction(function),
+        **told,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Offer):
+    """A tool as its author wrote it."""
+
+    kind = "tool"
+
+    annotations: ToolAnnotations | None = None
 
     @functools.cached_property
     def input_schema(self) -> dict[str, Any]:
@@ -92,15 +259,18 @@ class Tool:
     def definition(self) -> mcp_types.Tool:
         """The tool as ``tools/list`` shows it."""
         return mcp_types.Tool(
-            name=self.name,
-            title=self.title,
-            description=self.description,
+            **self.told,
             input_schema=self.input_schema,
             output_schema=self.metadata.output_schema,
             annotations=self.annotations,
-            icons=list(self.icons) if self.icons else None,
-            _meta=dict(self.meta) if self.meta else None,
         )
+
+    def result(self, value: Any) -> mcp_types.CallToolResult:
+        """Check what the function returned against the output schema and make content of it."""
+        result = self.metadata.convert_result(value)
+        if not isinstance(result, mcp_types.CallToolResult):
+            raise TypeError(f"a tool cannot return {type(result).__name__}")
+        return result
 
 
 @overload
@@ -151,42 +321,13 @@ def tool(
     return make if function is None else make(function)
 
 
-def tool_from_function(
-    function: Function,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    scopes: Sequence[str] = (),
-    **told: Any,
-) -> Tool:
+def tool_from_function(function: Function, **told: Any) -> Tool:
     """See :func:`tool`."""
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
-    name = name or function.__name__
-    for parameter in parameters:
-        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-            raise TypeError(f"tool {name!r}: {parameter} cannot be given by name")
-    if isinstance(scopes, str):
-        raise TypeError(f"tool {name!r}: scopes must be a list")
-    context_parameter = next((p.name for p in parameters if p.annotation is ToolContext), None)
-    metadata = func_metadata(function, skip_names=[context_parameter] if context_parameter else [])
-    arguments = type(
-        metadata.arg_model.__name__,
-        (metadata.arg_model,),
-        {"model_config": ConfigDict(extra="forbid"), "__doc__": None},
-    )
-    made = Tool(
-        name=name,
-        function=function,
-        metadata=metadata.model_copy(update={"arg_model": arguments}),
-        description=description or inspect.getdoc(function),
-        scopes=frozenset(parse_scope(scope) for scope in scopes),
-        context_parameter=context_parameter,
-        is_async=inspect.iscoroutinefunction(function),
-        **told,
-    )
+    made = Tool(**describe(Tool.kind, function, **told))
     if problem := find_invalid_x_mcp_header(made.input_schema):
-        raise ValueError(f"tool {name!r}: {problem}")
+        raise ValueError(f"tool {made.name!r}: {problem}")
     # Up to 2025-11-25 a single tool with any other output makes the whole list invalid.
-    if metadata.output_schema and metadata.output_schema.get("type") != "object":
-        raise TypeError(f"tool {name!r} must return an object, such as a model with fields")
+    schema = made.metadata.output_schema
+    if schema and schema.get("type") != "object":
+        raise TypeError(f"tool {made.name!r} must return an object, such as a model with fields")
     return made

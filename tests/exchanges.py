@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcpserve import Principal, Tool, tool
+from mcpserve import Principal, Prompt, Resource, Tool, crypto, tool
+from mcpserve.errors import BadSeal
 from mcpserve.plugins import bind
 from mcpserve.protocol import Exchange, Headers
-from mcpserve.registry import BoundTool, Observer, ToolRegistry
-from mcpserve.settings import PluginSettings, ToolSettings
-from mcpserve.tools import CALL_SCOPE
+from mcpserve.registry import (
+    Bound,
+    Observer,
+    PromptRegistry,
+    Registry,
+    ResourceRegistry,
+    ToolRegistry,
+)
+from mcpserve.settings import OfferSettings, PluginSettings
+from mcpserve.tools import CALL_SCOPE, Offer
 
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-11-25"
@@ -22,14 +30,14 @@ CALLER = Principal("client", "user", frozenset({CALL_SCOPE}))
 Lines = Sequence[tuple[str, str]]
 
 
-def bound(made: Tool | Callable[..., Any], slots: int = 8, **settings: Any) -> BoundTool:
-    """Return a tool as a plugin with these settings has it."""
+def bound(made: Offer | Callable[..., Any], slots: int = 8, **settings: Any) -> Bound[Any]:
+    """Return a tool, or another offer, as a plugin with these settings has it."""
     plugin = PluginSettings.model_validate(settings)
     return bind(
-        made if isinstance(made, Tool) else tool(made),
+        made if isinstance(made, Offer) else tool(made),
         "plugin",
         plugin,
-        ToolSettings(),
+        OfferSettings(),
         slots=asyncio.Semaphore(slots),
     )
 
@@ -39,9 +47,29 @@ def registry(*tools: Tool | Callable[..., Any], observers: Sequence[Observer] = 
     return ToolRegistry([bound(made) for made in tools], observers)
 
 
-def exchange(*tools: Tool | Callable[..., Any]) -> Exchange:
-    """Return an endpoint with these tools."""
-    return Exchange(registry(*tools), name="tests", instructions="Be nice.")
+def exchange(*offers: Offer | Callable[..., Any]) -> Exchange:
+    """Return an endpoint with these tools, resources and prompts."""
+    offered = Registry(
+        registry(*(made for made in offers if not isinstance(made, Resource | Prompt))),
+        ResourceRegistry(bound(made) for made in offers if isinstance(made, Resource)),
+        PromptRegistry(bound(made) for made in offers if isinstance(made, Prompt)),
+    )
+    return Exchange(offered, name="tests", instructions="Be nice.", seal=Sealed())
+
+
+class Sealed:
+    """Seals as the server does, with a key and no clock."""
+
+    async def seal(self, plain: bytes, *, bound_to: bytes) -> str:
+        """Encrypt."""
+        return crypto.seal(plain, key=b"key", bound_to=bound_to).hex()
+
+    async def open(self, sealed: str, *, bound_to: bytes) -> bytes:
+        """Decrypt."""
+        try:
+            return crypto.unseal(bytes.fromhex(sealed), key=b"key", bound_to=bound_to)
+        except ValueError:
+            raise BadSeal from None
 
 
 @dataclass(frozen=True)
@@ -101,6 +129,12 @@ def modern_headers(method: str, name: str | None = None, version: str = MODERN) 
     return [*lines, ("Mcp-Name", name)] if name is not None else lines
 
 
+def target(params: Mapping[str, Any]) -> str | None:
+    """Return what ``Mcp-Name`` repeats of the parameters."""
+    name: str | None = params.get("name", params.get("uri"))
+    return name
+
+
 async def modern(
     server: Exchange,
     method: str,
@@ -109,7 +143,7 @@ async def modern(
     principal: Principal = CALLER,
 ) -> Answer:
     """Send a good request of the modern era, with more headers."""
-    lines = [*modern_headers(method, (params or {}).get("name")), *headers]
+    lines = [*modern_headers(method, target(params or {})), *headers]
     return await post(server, request(method, enveloped(params)), lines, principal)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from exchanges import HANDSHAKE, enveloped, modern_headers, request
+from exchanges import HANDSHAKE, enveloped, modern_headers, request, target
 from serving import Flow, Running
 
 BOTH_FORMS = "application/json, text/event-stream"
@@ -41,7 +41,7 @@ class McpClient:
 
     def headers(self, message: Mapping[str, Any], **changes: str | None) -> dict[str, str]:
         """Return the headers for a message; underscores mean hyphens, ``None`` leaves one out."""
-        name = (message.get("params") or {}).get("name")
+        name = target(message.get("params") or {})
         lines = (
             modern_headers(message["method"], name)
             if self.modern

@@ -24,7 +24,7 @@ def teller(settings: Settings, embedded: Supervised | None) -> Ready:
         click.secho(f"mcpserve {__version__} · {issuer}", bold=True)
         line("MCP endpoint", f"{services.server.resource}   (paste this into your client)")
         line("database", database(services, embedded))
-        tools = [bound.tool.name for bound in services.plugins.registry]
+        tools = [bound.offer.name for bound in services.plugins.registry.tools]
         line("tools", " · ".join(tools) or "none yet: name plugins in config.yaml")
         for name in services.plugins.skipped:
             line("skipped", f"{name}, see the log")

@@ -1,4 +1,4 @@
-"""``plugin list``, ``call`` and ``schema``: everything about tools that needs no database."""
+"""``plugin list``, ``call`` and ``schema``: everything about plugins that needs no database."""
 
 import asyncio
 import json
@@ -15,20 +15,20 @@ from mcpserve.cli.common import Command, Group, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import ConfigError, UsageError
 from mcpserve.principal import Principal
-from mcpserve.registry import UnknownTool
+from mcpserve.registry import Bound, UnknownTool
 from mcpserve.settings import Settings
-from mcpserve.tools import ToolContext
+from mcpserve.tools import Tool, ToolContext
 
 
 @click.group("plugin", cls=Group)
 def plugin_group() -> None:
-    """Plugins: where the tools come from."""
+    """Plugins: where tools, resources and prompts come from."""
 
 
 @plugin_group.command("list", epilog="mcpserve plugin list")
 @configured
 def plugin_list(loaded: Loaded) -> None:
-    """List configured and installed plugins, with their tools."""
+    """List configured and installed plugins, with what they offer."""
     settings = loaded.settings
     available = plugins.installed()
     names = [*settings.plugins, *sorted({p.name for p in available} - settings.plugins.keys())]
@@ -54,11 +54,19 @@ async def _list_plugins(
                 continue
             for reason in loaded.skipped.values():
                 click.echo(f"  skipped: {reason}")
-            for bound in loaded.registry:
+            registry = loaded.registry
+            for bound in (*registry.tools, *registry.resources, *registry.prompts):
                 scopes = " ".join(sorted(bound.scopes))
-                click.echo(f"  {bound.tool.name}  timeout {bound.timeout:g} s, scopes {scopes}")
+                click.echo(f"  {called(bound)}  timeout {bound.timeout:g} s, scopes {scopes}")
             for key in loaded.models[name].model_fields if name in loaded.models else ():
                 click.echo(f"  config.{key}")
+
+
+def called(bound: Bound[Any]) -> str:
+    """Return what the operator calls it, and where it is if that is something else."""
+    offer = bound.offer
+    kind = "" if isinstance(offer, Tool) else f"{offer.kind} "
+    return f"{kind}{offer.name}" + (f"  {offer.key}" if offer.key != offer.name else "")
 
 
 @click.command(
@@ -92,9 +100,9 @@ async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> boo
         loaded = await plugins.load(settings.plugins, exit_stack)
         principal = Principal("cli", "operator", loaded.registry.scopes)
         try:
-            result = await loaded.registry.call(tool, arguments, ToolContext(principal, show))
+            result = await loaded.registry.tools.call(tool, arguments, ToolContext(principal, show))
         except UnknownTool:
-            known = ", ".join(bound.tool.name for bound in loaded.registry) or "none"
+            known = ", ".join(bound.offer.name for bound in loaded.registry.tools) or "none"
             raise UsageError(f"there is no tool {tool!r}; enabled tools: {known}") from None
     if result.structured_content is not None:
         click.echo(json.dumps(result.structured_content, indent=2, ensure_ascii=False))

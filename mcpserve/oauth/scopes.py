@@ -10,7 +10,7 @@ from mcpserve.tools import CALL_SCOPE
 OFFLINE_ACCESS = "offline_access"
 
 BUILT_IN = {
-    CALL_SCOPE: "Use the tools of this server on your behalf",
+    CALL_SCOPE: "Use the tools and data of this server on your behalf",
     OFFLINE_ACCESS: "Stay connected while you are away",
 }
 
@@ -25,9 +25,9 @@ class Scopes:
     texts: Mapping[str, str]
 
     @classmethod
-    def of(cls, configured: Mapping[str, str], needed_by_tools: Iterable[str]) -> "Scopes":
-        """Put together what is built in, what tools need, and the operator's own words."""
-        named = {scope: f"Use tools that need {scope}" for scope in needed_by_tools}
+    def of(cls, configured: Mapping[str, str], needed: Iterable[str]) -> "Scopes":
+        """Put together what is built in, what plugins need, and the operator's own words."""
+        named = {scope: f"Use tools and data that need {scope}" for scope in needed}
         return cls(named | BUILT_IN | dict(configured))
 
     @property

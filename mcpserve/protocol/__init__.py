@@ -6,5 +6,6 @@ database.
 
 from mcpserve.protocol.exchange import Exchange
 from mcpserve.protocol.messages import Headers, Reply
+from mcpserve.protocol.rounds import Seal
 
-__all__ = ["Exchange", "Headers", "Reply"]
+__all__ = ["Exchange", "Headers", "Reply", "Seal"]

@@ -13,11 +13,13 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     JSONRPCNotification,
+    LoggingLevel,
 )
 
 from mcpserve.principal import Principal
 from mcpserve.protocol.messages import encode
-from mcpserve.tools import Progress
+from mcpserve.questions import Interview
+from mcpserve.tools import LEVELS, Log, Progress, ToolContext
 
 Notify = Callable[[bytes], Awaitable[None]]
 """Sends one JSON-RPC notification on the stream of the request."""
@@ -29,6 +31,8 @@ class Call:
 
     principal: Principal
     progress: Progress
+    log: Log
+    trace: Mapping[str, str]
 
 
 @dataclass
@@ -40,13 +44,18 @@ class Dispatch:
     progress_token: mcp_types.ProgressToken | None
     send: Notify
     principal: Principal
+    log_level: LoggingLevel | None = None
+    """The least severe log messages that the client wants of this request, if any."""
+    trace: Mapping[str, str] = field(default_factory=dict)
     cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = field(default=False, init=False)
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:
         """Carries our :class:`Call` through the SDK."""
-        return ServerMessageMetadata(request_context=Call(self.principal, self.progress))
+        return ServerMessageMetadata(
+            request_context=Call(self.principal, self.progress, self.log, self.trace)
+        )
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -78,9 +87,29 @@ class Dispatch:
         given = {name: value for name, value in params.items() if value is not None}
         await self.notify("notifications/progress", given)
 
+    async def log(self, level: LoggingLevel, data: Any) -> None:
+        """Send a log message, if the request wants one of this level and is not answered yet."""
+        if self.log_level and LEVELS.index(level) >= LEVELS.index(self.log_level):
+            await self.notify("notifications/message", {"level": level, "data": data})
+
+    def close(self) -> None:
+        """Drop whatever is sent from now on: the request is answered."""
+        self.progress_token = None
+        self.log_level = None
+
 
 def caller(context: ServerRequestContext[Any, Call]) -> Call:
     """Return the :class:`Call` that :class:`Dispatch` put in."""
     if context.request is None:
         raise RuntimeError("the SDK lost the request context")
     return context.request
+
+
+def tool_context(
+    context: ServerRequestContext[Any, Call], interview: Interview | None = None
+) -> ToolContext:
+    """Return what a plugin may know of the request; without an ``interview`` it cannot ask."""
+    call = caller(context)
+    return ToolContext(
+        call.principal, call.progress, call.log, interview or Interview(None), call.trace
+    )

@@ -1,5 +1,6 @@
 """Serving a request with the SDK's kernel; our handlers of the methods that we offer."""
 
+import contextlib
 import logging
 from typing import Any
 
@@ -21,13 +22,18 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    LOG_LEVEL_META_KEY,
     METHOD_NOT_FOUND,
     CallToolRequestParams,
     CallToolResult,
+    EmptyResult,
     ErrorData,
+    InputRequiredResult,
     JSONRPCRequest,
     ListToolsResult,
+    LoggingLevel,
     PaginatedRequestParams,
+    SetLevelRequestParams,
 )
 from mcp_types.version import (
     MODERN_PROTOCOL_VERSIONS,
@@ -36,7 +42,7 @@ from pydantic import ValidationError
 
 from mcpserve.errors import InsufficientScope
 from mcpserve.principal import Principal
-from mcpserve.protocol.dispatch import Call, Dispatch, Notify, caller
+from mcpserve.protocol.dispatch import Call, Dispatch, Notify, tool_context
 from mcpserve.protocol.eras import Era, choose_era
 from mcpserve.protocol.messages import (
     Headers,
@@ -48,8 +54,12 @@ from mcpserve.protocol.messages import (
     parse,
     refuse_malformed,
 )
-from mcpserve.registry import ToolRegistry, UnknownTool
-from mcpserve.tools import ToolContext
+from mcpserve.protocol.offers import OfferHandlers
+from mcpserve.protocol.pages import page
+from mcpserve.protocol.rounds import Rounds, Seal
+from mcpserve.protocol.trace import trace_of
+from mcpserve.registry import Registry, Unknown, UnknownTool
+from mcpserve.tools import LEVELS
 from mcpserve.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -57,23 +67,37 @@ logger = logging.getLogger(__name__)
 DISCOVER_TTL_MS = 3_600_000
 LIST_TTL_MS = 300_000
 
+HANDSHAKE_LOG_LEVEL: LoggingLevel = "info"
+"""What a client of the handshake era is sent; what it may have chosen once is not remembered."""
+
 
 class Exchange:
     """Serves single requests. One instance serves all of them, at the same time."""
 
-    def __init__(self, registry: ToolRegistry, *, name: str, instructions: str) -> None:
+    def __init__(self, registry: Registry, *, name: str, instructions: str, seal: Seal) -> None:
         self._registry = registry
+        self._rounds = Rounds(seal)
         self._server: Server[Any] = Server(
             name,
             version=__version__,
             instructions=instructions or None,
             cache_hints={
                 "server/discover": CacheHint(DISCOVER_TTL_MS, "public"),
-                # Scopes filter the list.
+                # Scopes filter the lists.
                 "tools/list": CacheHint(LIST_TTL_MS, "private"),
+                "resources/list": CacheHint(LIST_TTL_MS, "private"),
+                "resources/templates/list": CacheHint(LIST_TTL_MS, "private"),
+                "prompts/list": CacheHint(LIST_TTL_MS, "private"),
+                # Only its author knows how long a content holds.
+                "resources/read": CacheHint(0, "private"),
             },
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            **OfferHandlers(registry, self._rounds).served,
+        )
+        # Deprecated since 2026-07-28, and what declares the capability there as well.
+        self._server.add_request_handler(
+            "logging/setLevel", SetLevelRequestParams, self._set_log_level
         )
         # Telemetry costs a third of a call, and nobody can configure it yet.
         self._server.middleware.clear()
@@ -112,6 +136,7 @@ class Exchange:
         headers: Headers,
         notify: Notify,
     ) -> Reply:
+        meta = (request.params or {}).get("_meta")
         dispatch = Dispatch(
             request_id=request.id,
             transport=TransportContext(
@@ -120,6 +145,8 @@ class Exchange:
             progress_token=progress_token_from_params(request.params),
             send=notify,
             principal=principal,
+            log_level=wanted_log_level(era, meta),
+            trace=trace_of(meta, headers),
         )
         try:
             self._check_method(request.method)
@@ -140,7 +167,7 @@ class Exchange:
             return Reply(era.status(error.code), error_body(request.id, error))
         finally:
             # What a tool left running may not report any more.
-            dispatch.progress_token = None
+            dispatch.close()
 
     def _check_method(self, method: str) -> None:
         """Refuse what is not served; the SDK would look at its parameters first."""
@@ -163,39 +190,62 @@ class Exchange:
 
     def _schema_with_headers(self, name: str) -> dict[str, Any] | None:
         try:
-            schema = self._registry.get(name).tool.input_schema
+            schema = self._registry.tools.get(name).offer.input_schema
         except UnknownTool:
             return None
         return schema if x_mcp_header_map(schema) else None
 
     def _check_scopes(self, principal: Principal, request: JSONRPCRequest) -> None:
         """Refuse with HTTP 403 before a stream can have begun."""
-        match request:
-            case JSONRPCRequest(method="tools/call", params={"name": str() as name}):
-                try:
-                    self._registry.require(name, principal.scopes)
-                except UnknownTool:
-                    return
+        registry, scopes = self._registry, principal.scopes
+        with contextlib.suppress(Unknown):
+            match request.method, request.params:
+                case "tools/call", {"name": str() as name}:
+                    registry.tools.require(name, scopes)
+                case "resources/read", {"uri": str() as uri}:
+                    registry.resources.readable(uri, scopes)
+                case "prompts/get", {"name": str() as name}:
+                    registry.prompts.require(name, scopes)
+                case "completion/complete", {"ref": {"type": "ref/resource", "uri": str() as uri}}:
+                    registry.resources.require(uri, scopes)
+                case "completion/complete", {"ref": {"type": "ref/prompt", "name": str() as name}}:
+                    registry.prompts.require(name, scopes)
 
     async def _list_tools(
         self, context: ServerRequestContext[Any, Call], params: PaginatedRequestParams | None
     ) -> ListToolsResult:
-        if params is not None and params.cursor is not None:
-            raise MCPError(code=INVALID_PARAMS, message="Unknown cursor: there is one page only")
-        scopes = caller(context).principal.scopes
-        return ListToolsResult(
-            tools=[bound.tool.definition for bound in self._registry.visible(scopes)]
-        )
+        shown, cursor = page(list(self._registry.tools), context, params)
+        return ListToolsResult(tools=shown, next_cursor=cursor)
 
     async def _call_tool(
         self, context: ServerRequestContext[Any, Call], params: CallToolRequestParams
-    ) -> CallToolResult:
-        call = caller(context)
+    ) -> CallToolResult | InputRequiredResult:
+        arguments = params.arguments or {}
         try:
-            return await self._registry.call(
-                params.name, params.arguments or {}, ToolContext(call.principal, call.progress)
+            return await self._rounds.serve(
+                context,
+                params,
+                lambda interview: self._registry.tools.call(
+                    params.name, arguments, tool_context(context, interview)
+                ),
+                target=params.name,
+                arguments=arguments,
             )
-        except UnknownTool:
-            raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {params.name}") from None
+        except UnknownTool as error:
+            raise MCPError(code=INVALID_PARAMS, message=str(error)) from None
         except InsufficientScope as error:
             raise MCPError(code=INVALID_PARAMS, message=error.description) from error
+
+    async def _set_log_level(
+        self, context: ServerRequestContext[Any, Call], params: SetLevelRequestParams
+    ) -> EmptyResult:
+        """Accept and forget: there is no session that could remember it."""
+        return EmptyResult()
+
+
+def wanted_log_level(era: Era, meta: Any) -> LoggingLevel | None:
+    """Return the least severe log messages to send for a request, ``None`` for none at all."""
+    if not era.modern:
+        return HANDSHAKE_LOG_LEVEL
+    level = meta.get(LOG_LEVEL_META_KEY) if isinstance(meta, dict) else None
+    return level if level in LEVELS else None

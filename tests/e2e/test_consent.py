@@ -42,7 +42,7 @@ async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(dsn):
         page = await Flow(server).ask(browser, scope="mcp.tools.call offline_access")
         for text in (
             "<h1>Allow &lt;b&gt;Client&lt;/b&gt; &quot;&amp; to use mcpserve?</h1>",
-            "Use the tools of this server on your behalf",
+            "Use the tools and data of this server on your behalf",
             "Stay connected while you are away",
             f"<dd>{USER}</dd>",
             f"<code>{PUBLIC_CLIENT}</code>",

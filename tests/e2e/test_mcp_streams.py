@@ -176,6 +176,22 @@ async def test_a_long_silence_is_broken_by_comments(dsn, modern, monkeypatch):
         assert text_of(message) == "waited"
 
 
+@ERAS
+async def test_a_call_that_outlives_its_timeout_is_a_tool_error_on_its_stream(
+    dsn, modern, monkeypatch
+):
+    monkeypatch.setattr(KEEP_ALIVE, 0.02)
+    workshop = Workshop()
+    settings = {"plugins": {"workshop": {"timeout": "1s"}, "other": {}}}
+    async with serve(dsn, workshop, settings) as server:
+        answer = await (await client_of(server, modern)).call("wait")
+        assert answer.text.startswith(":")
+        (message,) = events(answer)
+    assert message["result"]["isError"]
+    assert text_of(message) == "wait did not answer within 1 s"
+    assert workshop.outcomes == [("wait", Outcome.TIMEOUT)]
+
+
 async def test_a_short_call_is_plain_json(dsn):
     async with serve(dsn, Workshop()) as server:
         answer = await (await McpClient.authorized(server)).call("quick", "token")

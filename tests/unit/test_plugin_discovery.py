@@ -66,8 +66,8 @@ async def refusal(name="weather"):
 async def test_an_installed_plugin_is_found_by_its_name(packages):
     packages.install()
     loaded = await load("weather")
-    assert [bound.tool.name for bound in loaded.registry] == ["forecast"]
-    assert [bound.plugin for bound in loaded.registry] == ["weather"]
+    assert [bound.offer.name for bound in loaded.registry.tools] == ["forecast"]
+    assert [bound.plugin for bound in loaded.registry.tools] == ["weather"]
 
 
 async def test_nothing_is_imported_that_is_not_configured(packages):

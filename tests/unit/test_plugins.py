@@ -66,14 +66,14 @@ async def refusal(made, **settings):
 
 async def call(loaded, name):
     """Call a tool and return its text."""
-    result = await loaded.registry.call(name, {}, ToolContext(CALLER))
+    result = await loaded.registry.tools.call(name, {}, ToolContext(CALLER))
     return result.content[0].text
 
 
 async def test_tools_come_in_the_order_of_configuration():
     loaded = await load(zebra=plugin(named("b"), named("a")), ant=plugin(forecast))
-    assert [bound.tool.name for bound in loaded.registry] == ["b", "a", "forecast"]
-    assert [bound.plugin for bound in loaded.registry] == ["zebra", "zebra", "ant"]
+    assert [bound.offer.name for bound in loaded.registry.tools] == ["b", "a", "forecast"]
+    assert [bound.plugin for bound in loaded.registry.tools] == ["zebra", "zebra", "ant"]
     assert loaded.names == ("zebra", "ant")
 
 
@@ -84,7 +84,7 @@ async def test_each_plugin_gets_its_own_config():
     made = [plugin(mcpserve_config=lambda: Config, mcpserve_tools=mcpserve_tools) for _ in range(2)]
     settings = {"a": {"config": {"city": "Oslo"}}, "b": {"config": {"city": "Bergen"}}}
     loaded = await load(None, settings, a=made[0], b=made[1])
-    assert [bound.tool.name for bound in loaded.registry] == ["Oslo", "Bergen"]
+    assert [bound.offer.name for bound in loaded.registry.tools] == ["Oslo", "Bergen"]
     assert loaded.models == {"a": Config, "b": Config}
 
 
@@ -100,7 +100,7 @@ async def test_a_hook_may_be_async():
 @pytest.mark.parametrize("handed", [None, [], ()])
 async def test_a_plugin_may_have_no_tools(handed):
     loaded = await load(weather=plugin(mcpserve_tools=lambda: handed), quiet=ModuleType("weather"))
-    assert list(loaded.registry) == []
+    assert list(loaded.registry.tools) == []
     assert loaded.names == ("weather", "quiet")
 
 
@@ -161,7 +161,7 @@ async def test_a_tool_of_another_plugin_is_not_replaced():
 async def test_switching_one_of_two_like_named_tools_off_settles_it():
     off = {"weather": {"tools": {"forecast": {"enabled": False}}}}
     loaded = await load(None, off, weather=plugin(forecast), b=plugin(forecast))
-    assert [bound.plugin for bound in loaded.registry] == ["b"]
+    assert [bound.plugin for bound in loaded.registry.tools] == ["b"]
 
 
 async def test_settings_of_a_tool_that_is_not_there_are_refused():
@@ -232,7 +232,7 @@ async def test_a_broken_plugin_may_be_skipped(broken, caplog):
     loaded = await load(
         None, {"b": {"on_error": "skip"}}, a=plugin(forecast), b=broken, c=plugin(named("c"))
     )
-    assert [bound.tool.name for bound in loaded.registry] == ["forecast", "c"]
+    assert [bound.offer.name for bound in loaded.registry.tools] == ["forecast", "c"]
     assert loaded.names == ("a", "c")
     assert list(loaded.skipped) == ["b"]
     assert loaded.skipped["b"].startswith("plugins.b: ")

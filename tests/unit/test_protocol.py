@@ -96,7 +96,7 @@ async def test_initialize_negotiates_any_other_version_down(asked):
     answer = await handshake(exchange(echo), "initialize", opening(asked))
     assert answer.result == {
         "protocolVersion": HANDSHAKE,
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": {"logging": {}, "tools": {"listChanged": False}},
         "serverInfo": {"name": "tests", "version": answer.result["serverInfo"]["version"]},
         "instructions": "Be nice.",
     }
@@ -152,7 +152,7 @@ async def test_server_discover_is_unknown_in_the_handshake_era():
 async def test_server_discover_tells_what_there_is_and_how_long_that_holds():
     result = (await modern(exchange(echo), "server/discover")).result
     assert result["resultType"] == "complete"
-    assert result["capabilities"] == {"tools": {"listChanged": False}}
+    assert result["capabilities"] == {"logging": {}, "tools": {"listChanged": False}}
     assert (result["ttlMs"], result["cacheScope"]) == (3_600_000, "public")
     assert result["instructions"] == "Be nice."
     assert result["_meta"][f"{META}serverInfo"]["name"] == "tests"

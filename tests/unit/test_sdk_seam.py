@@ -4,10 +4,11 @@ import inspect
 
 import mcp_types
 import pytest
-from mcp.server import caching, connection, lowlevel, runner
+from mcp.server import caching, connection, elicitation, lowlevel, runner
 from mcp.server.mcpserver import exceptions
+from mcp.server.mcpserver.resources import templates
 from mcp.server.mcpserver.utilities import func_metadata
-from mcp.shared import inbound, jsonrpc_dispatcher, message, transport_context
+from mcp.shared import inbound, jsonrpc_dispatcher, message, transport_context, uri_template
 
 FUNCTIONS = {
     runner.serve_one: ["server", "dctx", "method", "params", "connection", "lifespan_state"],
@@ -25,6 +26,11 @@ FUNCTIONS = {
     inbound.find_invalid_x_mcp_header: ["input_schema"],
     jsonrpc_dispatcher.handler_exception_to_error_data: ["exc"],
     jsonrpc_dispatcher.progress_token_from_params: ["params"],
+    elicitation.render_elicitation_schema: ["schema"],
+    lowlevel.Server.add_request_handler: ["self", "method", "params_type", "handler"],
+    uri_template.UriTemplate.parse: ["template", "max_length", "max_variables"],
+    uri_template.UriTemplate.match: ["self", "uri", "max_uri_length"],
+    templates.DEFAULT_RESOURCE_SECURITY.validate: ["params"],
     func_metadata.func_metadata: ["func", "skip_names", "structured_output"],
 }
 

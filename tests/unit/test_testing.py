@@ -3,6 +3,7 @@
 from types import ModuleType
 
 import pytest
+from mcp_types import ListRootsRequest, ListRootsResult, Root
 from pydantic import BaseModel
 
 from mcpserve import ToolContext, hookimpl, tool
@@ -95,14 +96,14 @@ async def test_an_unknown_tool_is_raised():
     async with load_plugin(Weather()) as weather:
         with pytest.raises(UnknownTool, match="nope"):
             await weather.call("nope")
-        assert [bound.tool.name for bound in weather.tools] == ["forecast", "change"]
+        assert [bound.offer.name for bound in weather.tools] == ["forecast", "change"]
 
 
 async def test_settings_of_the_host_may_be_given():
     tools = {"change": {"enabled": False}, "forecast": {"timeout": "7s"}}
     async with load_plugin(Weather(), scopes=["more"], tools=tools) as weather:
         (bound,) = weather.tools
-        assert (bound.tool.name, bound.timeout) == ("forecast", 7)
+        assert (bound.offer.name, bound.timeout) == ("forecast", 7)
         assert "more" in bound.scopes
         assert not (await weather.call("forecast", city="Oslo")).is_error
 
@@ -121,3 +122,55 @@ async def test_what_the_server_would_refuse_is_raised_under_the_name_of_the_plug
         await load_plugin(module).__aenter__()
     with pytest.raises(PluginError, match=r"^plugins\.Weather: config\.base_urls: unknown key$"):
         await load_plugin(Weather(), {"base_urls": ""}).__aenter__()
+
+
+class Party(BaseModel):
+    """A form."""
+
+    guests: int
+
+
+class Host:
+    """A plugin that asks."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        async def invite(ctx: ToolContext) -> str:
+            """Invite."""
+            await ctx.log("info", "asking", room="blue")
+            party = await ctx.elicit("How many guests?", Party)
+            if party.data is None:
+                return party.action
+            roots = await ctx.ask({"where": ListRootsRequest()})
+            return f"{party.data.guests} in {roots['where'].roots[0].uri}"
+
+        return [invite]
+
+
+async def test_questions_are_answered_by_their_keys():
+    async with load_plugin(Host()) as host:
+        host.answers["1"] = {"guests": 3}
+        host.answers["where"] = ListRootsResult(roots=[Root(uri="file:///hall")])
+        for _ in range(2):
+            result = await host.call("invite")
+            assert result.content[0].text == "3 in file:///hall"
+    assert [key for key, _ in host.asked] == ["1", "where"] * 2
+    assert host.asked[0][1].params.message == "How many guests?"
+    assert [call.outcome for call in host.calls] == [Outcome.ASKED, Outcome.ASKED, Outcome.OK] * 2
+    assert host.logs[0] == ("info", {"message": "asking", "room": "blue"})
+
+
+async def test_a_person_may_decline():
+    async with load_plugin(Host()) as host:
+        host.answers["1"] = None
+        assert (await host.call("invite")).content[0].text == "decline"
+
+
+@pytest.mark.parametrize("answers", [{}, {"1": {"guests": "many"}}, {"1": {}}])
+async def test_a_question_without_an_answer_that_fits_is_raised(answers):
+    async with load_plugin(Host()) as host:
+        host.answers.update(answers)
+        with pytest.raises(LookupError, match=r"answers\['1'\] is no answer to .*How many guests"):
+            await host.call("invite")

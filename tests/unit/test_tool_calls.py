@@ -119,6 +119,13 @@ async def own_cancellation() -> str:
     return ""
 
 
+async def failing_group() -> str:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(own_timeout())
+        group.create_task(asyncio.Event().wait())
+    return ""
+
+
 def stop_iteration() -> str:
     return next(iter([]))
 
@@ -178,6 +185,7 @@ def broken_argument(a: Annotated[int, BeforeValidator(refuse)] = 1) -> str:
         validation_error,
         own_timeout,
         own_cancellation,
+        failing_group,
         stop_iteration,
         system_exit,
         system_exit_in_the_loop,

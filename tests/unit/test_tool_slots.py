@@ -112,7 +112,7 @@ async def test_cancelling_at_any_moment_loses_no_slot(is_async):
     registry = ToolRegistry([made])
     for turns in range(12):
         calls = [
-            asyncio.create_task(registry.call(made.tool.name, {}, ToolContext(CALLER)))
+            asyncio.create_task(registry.call(made.offer.name, {}, ToolContext(CALLER)))
             for _ in range(4)
         ]
         for _ in range(turns):
@@ -122,7 +122,7 @@ async def test_cancelling_at_any_moment_loses_no_slot(is_async):
         await asyncio.wait(calls)
     async with asyncio.timeout(5):
         for _ in range(3):
-            await registry.call(made.tool.name, {}, ToolContext(CALLER))
+            await registry.call(made.offer.name, {}, ToolContext(CALLER))
 
 
 async def test_a_thread_that_cannot_be_started_gives_its_slot_back(monkeypatch):

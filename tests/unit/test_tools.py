@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from mcpserve import ToolAnnotations, ToolContext, plugins, tool
 from mcpserve.registry import DEFAULT_TIMEOUT
-from mcpserve.settings import PluginSettings, ToolSettings
+from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE
 
 
@@ -220,7 +220,7 @@ def decided(plugin=None, override=None, **told):
         tool(**told)(forecast),
         "weather",
         PluginSettings.model_validate(plugin or {}),
-        ToolSettings.model_validate(override or {}),
+        OfferSettings.model_validate(override or {}),
         slots=asyncio.Semaphore(),
     )
 

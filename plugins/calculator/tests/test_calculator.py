@@ -269,14 +269,14 @@ async def test_the_text_is_short(expression, shown):
 
 async def test_the_model_is_told_every_function_and_constant():
     async with load_plugin(mcpserve_calculator) as plugin:
-        description = plugin.tools.get("calculator").tool.description
+        description = plugin.tools.get("calculator").offer.description
     named = set(re.findall(r"[a-z]+[0-9]*", description))
     assert named >= {*FUNCTIONS, *CONSTANTS}
 
 
 async def test_the_tool_declares_what_it_answers_and_that_it_changes_nothing():
     async with load_plugin(mcpserve_calculator) as plugin:
-        definition = plugin.tools.get("calculator").tool.definition
+        definition = plugin.tools.get("calculator").offer.definition
     assert set(definition.input_schema["properties"]) == {"expression"}
     properties = definition.output_schema["properties"]
     assert set(properties) == {"expression", "result", "exact", "fraction", "value"}

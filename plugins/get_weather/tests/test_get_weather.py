@@ -155,7 +155,7 @@ async def test_key_with_the_free_hosts_does_not_start():
 async def test_schema_tells_a_model_the_ranges_and_that_nothing_is_changed(weather):
     async with weather() as (plugin, _):
         (bound,) = plugin.tools
-    definition = bound.tool.definition
+    definition = bound.offer.definition
     days = definition.input_schema["properties"]["days"]
     assert (days["minimum"], days["maximum"], days["default"]) == (1, 7, 3)
     assert definition.input_schema["required"] == ["place"]

@@ -566,7 +566,7 @@ async def test_a_search_that_works_shows_no_key(
     caplog.set_level(logging.DEBUG)
     async with serving(body) as upstream, plugin_for(provider, upstream.url) as plugin:
         answer = await search(plugin)
-        shown = f"{answer} {[bound.tool for bound in plugin.tools]}"
+        shown = f"{answer} {[bound.offer for bound in plugin.tools]}"
     assert CANARY not in shown
     assert CANARY not in caplog.text
 
@@ -598,8 +598,8 @@ async def test_the_line_end_of_a_secret_file_does_no_harm() -> None:
 async def test_wikipedia_is_searched_without_any_settings(config: dict[str, Any]) -> None:
     async with load_plugin(mcpserve_search_web, config) as plugin:
         [bound] = plugin.tools
-    assert "Only the articles of Wikipedia are searched" in bound.tool.description
-    assert "at most 300 characters" in bound.tool.description
+    assert "Only the articles of Wikipedia are searched" in bound.offer.description
+    assert "at most 300 characters" in bound.offer.description
 
 
 async def test_the_tool_is_described_to_clients() -> None:
@@ -607,7 +607,7 @@ async def test_the_tool_is_described_to_clients() -> None:
         mcpserve_search_web, {"provider": "tavily", "tavily": {"keyless": True}}
     ) as plugin:
         [bound] = plugin.tools
-    definition = bound.tool.definition
+    definition = bound.offer.definition
     assert definition.name == "search_web"
     assert "The web is searched, through Tavily." in definition.description
     assert definition.input_schema["required"] == ["query"]
