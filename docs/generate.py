@@ -15,7 +15,14 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mcpserve.config import CLIENT_NAMES, PREFIX, SHORT_NAMES
-from mcpserve.settings import ClientSettings, OfferSettings, PluginSettings, Section, Settings
+from mcpserve.settings import (
+    ClientSettings,
+    OfferSettings,
+    PluginSettings,
+    Section,
+    Settings,
+    ToolSettings,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -101,6 +108,7 @@ KINDS: dict[Any, str] = {
     int: "whole number",
     str: "text",
     timedelta: "duration",
+    ToolSettings: "decision",
 }
 
 
@@ -172,7 +180,7 @@ def reference() -> str:
     entries: dict[str, type[BaseModel]] = {
         "oauth.clients.configured.NUMBER": ClientSettings,
         "plugins.NAME": PluginSettings,
-        "plugins.NAME.tools.TOOL": OfferSettings,
+        "plugins.NAME.tools.TOOL": ToolSettings,
     }
     parts = [REFERENCE_HEAD, "## At the top\n", table(rows(single, defaults(Settings), ""))]
     for key, model in {**sections, **entries}.items():

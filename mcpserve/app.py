@@ -19,7 +19,7 @@ from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError, MCPServeError
 from mcpserve.fetch import Fetcher
-from mcpserve.oauth import clients, documents, keys, metadata
+from mcpserve.oauth import bearer, clients, documents, keys, metadata
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.documents import Documents
 from mcpserve.oauth.grants import Issuance
@@ -123,6 +123,8 @@ async def open_services(
                 name=settings.mcp.name,
                 instructions=settings.mcp.instructions,
                 seal=Seals(db, keys_in_use),
+                challenge=lambda error: bearer.challenge(issuer, error, scopes.default),
+                challenge_form=settings.mcp.challenge,
             ),
             limits=limits,
             drain=Drain(),
@@ -133,12 +135,14 @@ async def open_services(
 def open_scopes(settings: Settings, loaded: LoadedPlugins) -> Scopes:
     """Return the scopes that there are with these plugins.
 
-    Raises :class:`~mcpserve.errors.ConfigError` for a client that is to get another.
+    Raises :class:`~mcpserve.errors.ConfigError` for a client that is to get another, and for one
+    that includes what is not there or itself.
     """
-    scopes = Scopes.of(settings.oauth.scopes, loaded.registry.scopes)
+    oauth = settings.oauth
+    scopes = Scopes.of(oauth.scopes, loaded.registry.scopes, oauth.scope_implies)
     # A plugin that is left out for now may have it.
     if not loaded.skipped:
-        clients.require_scopes(settings.oauth.clients.configured, scopes.texts)
+        clients.require_scopes(oauth.clients.configured, scopes.texts)
     return scopes
 
 

@@ -32,7 +32,7 @@ from mcpserve.registry import (
     ToolRegistry,
 )
 from mcpserve.resources import Resource
-from mcpserve.settings import OfferSettings, PluginSettings, explain
+from mcpserve.settings import OfferSettings, PluginSettings, ToolSettings, explain
 from mcpserve.tools import CALL_SCOPE, Function, Offer, Tool, tool_from_function
 
 logger = logging.getLogger(__name__)
@@ -262,6 +262,7 @@ async def build(
 
 def add(built: dict[tuple[str, str], Bound[Any]], offers: Sequence[Bound[Any]]) -> None:
     """Add what one plugin offers, all or none. Raises :class:`PluginError` for a taken name."""
+    check_aliases([*built.values(), *offers])
     keyed = {(bound.offer.kind, bound.offer.key): bound for bound in offers}
     for (kind, key), bound in keyed.items():
         if (other := built.get((kind, key))) is not None:
@@ -269,6 +270,21 @@ def add(built: dict[tuple[str, str], Bound[Any]], offers: Sequence[Bound[Any]]) 
                 bound.plugin, f"{kind} {key!r} already comes from plugin {other.plugin!r}"
             )
     built.update(keyed)
+
+
+def check_aliases(offers: Iterable[Bound[Any]]) -> None:
+    """Refuse an alias that would be a second meaning of a name.
+
+    Raises :class:`PluginError` with the key path of the alias, whichever of both came later.
+    """
+    tools = [bound for bound in offers if bound.offer.kind == Tool.kind]
+    owners = {bound.offer.name: "the name of a tool" for bound in tools}
+    for bound in tools:
+        key = f"tools.{bound.offer.name}.aliases"
+        for alias in bound.aliases:
+            if taken := owners.get(alias):
+                raise PluginError(bound.plugin, f"{key}: {alias!r} is already {taken}")
+            owners[alias] = f"an alias (plugins.{bound.plugin}.{key})"
 
 
 def bind(
@@ -287,6 +303,7 @@ def bind(
         scopes=frozenset({CALL_SCOPE, *offer.scopes, *plugin.scopes, *override.scopes}),
         timeout=decided.total_seconds() if decided else offer.timeout or DEFAULT_TIMEOUT,
         slots=slots,
+        aliases=override.aliases if isinstance(override, ToolSettings) else (),
     )
 
 

@@ -10,3 +10,4 @@ class Principal:
     client_id: str
     subject: str
     scopes: frozenset[str]
+    """Those of the token and, once it is judged, all that these include."""

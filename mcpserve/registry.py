@@ -109,6 +109,8 @@ class Bound(Generic[Offered]):
     """Seconds for one call, waiting for a slot included."""
     slots: asyncio.Semaphore = field(repr=False)
     """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
+    aliases: tuple[str, ...] = ()
+    """Earlier names, which may still be called."""
 
     async def call(
         self,
@@ -234,10 +236,15 @@ class ToolRegistry(Offers[Tool]):
     ) -> None:
         super().__init__(tools)
         self._observers = tuple(observers)
+        self._renamed = {alias: bound for bound in self for alias in bound.aliases}
 
     def observed_by(self, observer: Observer) -> "ToolRegistry":
         """Return the same tools with one more observer of their calls."""
         return ToolRegistry(self, (*self._observers, observer))
+
+    def get(self, key: str) -> Bound[Tool]:
+        """Return the tool of this name, or which once had it. Raises :class:`UnknownTool`."""
+        return self._renamed.get(key) or super().get(key)
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], context: ToolContext
@@ -268,7 +275,9 @@ class ToolRegistry(Offers[Tool]):
             return failure(str(failed))
         finally:
             seconds = time.perf_counter() - started
-            self._observe(ToolCall(bound.plugin, name, context.principal, outcome, seconds))
+            self._observe(
+                ToolCall(bound.plugin, bound.offer.name, context.principal, outcome, seconds)
+            )
 
     def _observe(self, call: ToolCall) -> None:
         for observer in self._observers:

@@ -208,6 +208,7 @@ CorsOrigin = Annotated[str, AfterValidator(parse_cors_origin)]
 Host = Annotated[str, AfterValidator(parse_host)]
 Network = Annotated[str, AfterValidator(parse_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 DocumentHost = Annotated[str, AfterValidator(parse_document_host)]
 HttpsUrl = Annotated[str, AfterValidator(parse_https_url)]
@@ -224,6 +225,7 @@ Preset = Literal[
     "vscode",
 ]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+ChallengeForm = Literal["auto", "http", "tool"]
 
 
 class Section(BaseModel):
@@ -441,6 +443,12 @@ class OAuthSettings(Section):
         description="Scopes of your own, or other words for known ones: name to text.",
         examples=[{"weather.read": "Read the weather"}],
     )
+    scope_implies: dict[Scope, tuple[Scope, ...]] = Field(
+        {},
+        description="Which scopes a scope includes: whoever has the key may do what the values "
+        "allow, and what these include.",
+        examples=[{"weather.write": ["weather.read"]}],
+    )
     keys: tuple[Key, ...] = Field(
         (),
         description="Secrets for the reuse window, the one to use first; see mcpserve key. "
@@ -540,6 +548,17 @@ class McpSettings(Section):
     max_body: Annotated[int, Field(ge=1024)] = Field(
         4 * 1024 * 1024, description="Largest request in bytes."
     )
+    challenge: ChallengeForm = Field(
+        "auto",
+        description="How a client is told that its token lacks a scope for a tool. http: 403 with "
+        "WWW-Authenticate. tool: a result of the tool. auto: tool for ChatGPT, else http.",
+    )
+    openai_apps_challenge: str = Field(
+        "",
+        pattern=r"^[!-~]{0,1000}$",
+        description="Token by which OpenAI verifies the domain of a plugin that is submitted to "
+        "its directory, told at /.well-known/openai-apps-challenge.",
+    )
 
 
 class CorsSettings(Section):
@@ -561,11 +580,19 @@ class CleanupSettings(Section):
 
 
 class OfferSettings(Section):
-    """What the operator decides about one tool; the same goes for resources and prompts."""
+    """What the operator decides about one resource or prompt."""
 
     enabled: bool = Field(True, description="Whether it is offered.")
     timeout: Timeout | None = Field(None, description="Longest time for one call.")
     scopes: tuple[Scope, ...] = Field((), description="Scopes needed in addition.")
+
+
+class ToolSettings(OfferSettings):
+    """What the operator decides about one tool; for resources and prompts the same but aliases."""
+
+    aliases: tuple[ToolName, ...] = Field(
+        (), description="Names that it had before: they may still be called, but are not listed."
+    )
 
 
 class PluginSettings(Section):
@@ -584,10 +611,10 @@ class PluginSettings(Section):
         "stop",
         description="stop: the server does not start without it. skip: it starts and says so.",
     )
-    tools: dict[str, OfferSettings] = Field(
+    tools: dict[str, ToolSettings] = Field(
         {},
         description="Decisions about single tools, by name.",
-        examples=[{"my_tool": {"enabled": True, "timeout": "30s", "scopes": []}}],
+        examples=[{"my_tool": {"enabled": True, "timeout": "30s", "scopes": [], "aliases": []}}],
     )
     resources: dict[str, OfferSettings] = Field(
         {}, description="Decisions about single resources, by name (not by URI)."

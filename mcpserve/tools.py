@@ -262,8 +262,25 @@ class Tool(Offer):
             **self.told,
             input_schema=self.input_schema,
             output_schema=self.metadata.output_schema,
-            annotations=self.annotations,
+            annotations=self.hints,
         )
+
+    @property
+    def hints(self) -> ToolAnnotations:
+        """The annotations, with the protocol's own defaults said aloud: some clients need them.
+
+        What its author does not speak of is assumed to change, destroy and reach out; only what
+        says that it just reads destroys nothing.
+        """
+        given = self.annotations or ToolAnnotations()
+        told = given.model_dump(exclude_none=True)
+        read_only = bool(given.read_only_hint)
+        defaults = {
+            "read_only_hint": read_only,
+            "destructive_hint": not read_only,
+            "open_world_hint": True,
+        }
+        return ToolAnnotations.model_validate(defaults | told)
 
     def result(self, value: Any) -> mcp_types.CallToolResult:
         """Check what the function returned against the output schema and make content of it."""

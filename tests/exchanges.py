@@ -18,7 +18,7 @@ from mcpserve.registry import (
     ResourceRegistry,
     ToolRegistry,
 )
-from mcpserve.settings import OfferSettings, PluginSettings
+from mcpserve.settings import ChallengeForm, OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE, Offer
 
 MODERN = "2026-07-28"
@@ -47,14 +47,23 @@ def registry(*tools: Tool | Callable[..., Any], observers: Sequence[Observer] = 
     return ToolRegistry([bound(made) for made in tools], observers)
 
 
-def exchange(*offers: Offer | Callable[..., Any]) -> Exchange:
+def exchange(
+    *offers: Offer | Callable[..., Any], challenge_form: ChallengeForm = "auto"
+) -> Exchange:
     """Return an endpoint with these tools, resources and prompts."""
     offered = Registry(
         registry(*(made for made in offers if not isinstance(made, Resource | Prompt))),
         ResourceRegistry(bound(made) for made in offers if isinstance(made, Resource)),
         PromptRegistry(bound(made) for made in offers if isinstance(made, Prompt)),
     )
-    return Exchange(offered, name="tests", instructions="Be nice.", seal=Sealed())
+    return Exchange(
+        offered,
+        name="tests",
+        instructions="Be nice.",
+        seal=Sealed(),
+        challenge=lambda error: f"Bearer {error}",
+        challenge_form=challenge_form,
+    )
 
 
 class Sealed:

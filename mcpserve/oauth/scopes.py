@@ -1,9 +1,9 @@
 """Scopes: which exist, what they mean to a person, and what a request asks for."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from mcpserve.errors import InvalidScope
+from mcpserve.errors import ConfigError, InvalidScope
 from mcpserve.settings import SCOPE
 from mcpserve.tools import CALL_SCOPE
 
@@ -23,12 +23,31 @@ class Scopes:
     """The scopes of this server: name to text."""
 
     texts: Mapping[str, str]
+    implied: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What a scope includes beside itself, all the way down."""
 
     @classmethod
-    def of(cls, configured: Mapping[str, str], needed: Iterable[str]) -> "Scopes":
-        """Put together what is built in, what plugins need, and the operator's own words."""
+    def of(
+        cls,
+        configured: Mapping[str, str],
+        needed: Iterable[str],
+        implies: Mapping[str, Iterable[str]] | None = None,
+    ) -> "Scopes":
+        """Put together what is built in, what plugins need, and the operator's own words.
+
+        Raises :class:`~mcpserve.errors.ConfigError` for a hierarchy with an unknown scope or a
+        circle.
+        """
         named = {scope: f"Use tools and data that need {scope}" for scope in needed}
-        return cls(named | BUILT_IN | dict(configured))
+        texts = named | BUILT_IN | dict(configured)
+        return cls(texts, closure(implies or {}, texts.keys()))
+
+    def effective(self, scopes: frozenset[str]) -> frozenset[str]:
+        """Return these scopes with all that they include: what a principal is judged by.
+
+        Never what is stored, shown or told: that is what the person granted.
+        """
+        return scopes.union(*(self.implied.get(scope, ()) for scope in scopes))
 
     @property
     def default(self) -> frozenset[str]:
@@ -49,6 +68,32 @@ class Scopes:
         if not asked <= self.texts.keys():
             raise InvalidScope("a requested scope is not known here")
         return asked
+
+
+def closure(
+    implies: Mapping[str, Iterable[str]], known: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """Return what each scope includes beside itself, directly or through others.
+
+    Raises :class:`~mcpserve.errors.ConfigError` with the key path of an unknown scope or a circle.
+    """
+    direct = {broad: frozenset(narrow) for broad, narrow in implies.items()}
+    for broad, narrow in direct.items():
+        if unknown := sorted(({broad} | narrow) - set(known)):
+            raise ConfigError(
+                f"oauth.scope_implies.{broad}: {unknown[0]!r} is not known here; "
+                "no plugin needs it and it is not in oauth.scopes"
+            )
+    included = dict(direct)
+    for _ in direct:  # A chain has no more links than there are keys.
+        included = {
+            broad: narrow.union(*(direct.get(scope, ()) for scope in narrow))
+            for broad, narrow in included.items()
+        }
+    for broad, narrow in included.items():
+        if broad in narrow:
+            raise ConfigError(f"oauth.scope_implies.{broad}: it includes itself")
+    return included
 
 
 def split(scope: str) -> frozenset[str]:

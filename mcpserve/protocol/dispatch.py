@@ -16,6 +16,7 @@ from mcp_types import (
     LoggingLevel,
 )
 
+from mcpserve.errors import InsufficientScope
 from mcpserve.principal import Principal
 from mcpserve.protocol.messages import encode
 from mcpserve.questions import Interview
@@ -23,6 +24,10 @@ from mcpserve.tools import LEVELS, Log, Progress, ToolContext
 
 Notify = Callable[[bytes], Awaitable[None]]
 """Sends one JSON-RPC notification on the stream of the request."""
+
+
+Challenge = Callable[[InsufficientScope], str]
+"""Tells a client in the words of ``WWW-Authenticate`` what its token lacks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Call:
     progress: Progress
     log: Log
     trace: Mapping[str, str]
+    challenge: Challenge | None
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Dispatch:
     log_level: LoggingLevel | None = None
     """The least severe log messages that the client wants of this request, if any."""
     trace: Mapping[str, str] = field(default_factory=dict)
+    challenge: Challenge | None = None
+    """Set for a client that reads challenges in results of tools."""
     cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = field(default=False, init=False)
 
@@ -54,7 +62,9 @@ class Dispatch:
     def message_metadata(self) -> ServerMessageMetadata:
         """Carries our :class:`Call` through the SDK."""
         return ServerMessageMetadata(
-            request_context=Call(self.principal, self.progress, self.log, self.trace)
+            request_context=Call(
+                self.principal, self.progress, self.log, self.trace, self.challenge
+            )
         )
 
     async def send_raw_request(

@@ -42,7 +42,15 @@ from pydantic import ValidationError
 
 from mcpserve.errors import InsufficientScope
 from mcpserve.principal import Principal
-from mcpserve.protocol.dispatch import Call, Dispatch, Notify, tool_context
+from mcpserve.protocol.challenges import in_result, refusal
+from mcpserve.protocol.dispatch import (
+    Call,
+    Challenge,
+    Dispatch,
+    Notify,
+    caller,
+    tool_context,
+)
 from mcpserve.protocol.eras import Era, choose_era
 from mcpserve.protocol.messages import (
     Headers,
@@ -57,8 +65,10 @@ from mcpserve.protocol.messages import (
 from mcpserve.protocol.offers import OfferHandlers
 from mcpserve.protocol.pages import page
 from mcpserve.protocol.rounds import Rounds, Seal
+from mcpserve.protocol.schemes import listed, repeated
 from mcpserve.protocol.trace import trace_of
 from mcpserve.registry import Registry, Unknown, UnknownTool
+from mcpserve.settings import ChallengeForm
 from mcpserve.tools import LEVELS
 from mcpserve.version import __version__
 
@@ -74,8 +84,19 @@ HANDSHAKE_LOG_LEVEL: LoggingLevel = "info"
 class Exchange:
     """Serves single requests. One instance serves all of them, at the same time."""
 
-    def __init__(self, registry: Registry, *, name: str, instructions: str, seal: Seal) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        name: str,
+        instructions: str,
+        seal: Seal,
+        challenge: Challenge,
+        challenge_form: ChallengeForm = "auto",
+    ) -> None:
         self._registry = registry
+        self._challenge = challenge
+        self._challenge_form = challenge_form
         self._rounds = Rounds(seal)
         self._server: Server[Any] = Server(
             name,
@@ -121,8 +142,12 @@ class Exchange:
             self._check_param_headers(era, request, headers)
         except Rejected as rejected:
             return Reply(400, error_body(request.id, rejected.error))
-        self._check_scopes(principal, request)
-        return await self._serve(era, request, principal, headers, notify)
+        challenge = None
+        if in_result(self._challenge_form, request, era, headers):
+            challenge = self._challenge
+        else:
+            self._check_scopes(principal, request)
+        return await self._serve(era, request, principal, headers, notify, challenge=challenge)
 
     def is_modern(self, headers: Headers) -> bool:
         """Whether hanging up cancels the request (MCP 2026-07-28, cancellation)."""
@@ -135,6 +160,8 @@ class Exchange:
         principal: Principal,
         headers: Headers,
         notify: Notify,
+        *,
+        challenge: Challenge | None,
     ) -> Reply:
         meta = (request.params or {}).get("_meta")
         dispatch = Dispatch(
@@ -147,6 +174,7 @@ class Exchange:
             principal=principal,
             log_level=wanted_log_level(era, meta),
             trace=trace_of(meta, headers),
+            challenge=challenge,
         )
         try:
             self._check_method(request.method)
@@ -158,6 +186,8 @@ class Exchange:
                 connection=era.connection(),
                 lifespan_state=None,
             )
+            if request.method == "tools/list":
+                result = repeated(result)
             return Reply(200, encode({"jsonrpc": "2.0", "id": request.id, "result": result}))
         except Exception as exception:
             error = handler_exception_to_error_data(exception)
@@ -214,7 +244,7 @@ class Exchange:
     async def _list_tools(
         self, context: ServerRequestContext[Any, Call], params: PaginatedRequestParams | None
     ) -> ListToolsResult:
-        shown, cursor = page(list(self._registry.tools), context, params)
+        shown, cursor = page(list(self._registry.tools), context, params, listed)
         return ListToolsResult(tools=shown, next_cursor=cursor)
 
     async def _call_tool(
@@ -234,6 +264,9 @@ class Exchange:
         except UnknownTool as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from None
         except InsufficientScope as error:
+            if challenge := caller(context).challenge:
+                logger.info("refused a call of %s in its result: %s", params.name, error)
+                return refusal(error, challenge)
             raise MCPError(code=INVALID_PARAMS, message=error.description) from error
 
     async def _set_log_level(

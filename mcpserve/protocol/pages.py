@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -21,6 +21,7 @@ def page(
     offers: Sequence[Bound[Any]],
     context: ServerRequestContext[Any, Call],
     params: PaginatedRequestParams | None,
+    show: Callable[[Bound[Any]], Any] = lambda bound: bound.offer.definition,
 ) -> tuple[list[Any], str | None]:
     """Return the definitions that the caller may see, and the cursor of the next page, if any.
 
@@ -30,7 +31,7 @@ def page(
     start = 0 if params is None or params.cursor is None else position(params.cursor, len(offers))
     scopes = caller(context).principal.scopes
     seen = [at for at in range(start, len(offers)) if offers[at].scopes <= scopes]
-    shown = [offers[at].offer.definition for at in seen[:PAGE_SIZE]]
+    shown = [show(offers[at]) for at in seen[:PAGE_SIZE]]
     return shown, cursor(seen[PAGE_SIZE]) if len(seen) > PAGE_SIZE else None
 
 

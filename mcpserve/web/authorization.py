@@ -8,6 +8,7 @@ from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.store import browsers, clients
 from mcpserve.oauth.store.browsers import BrowserSession, PendingRequest
 from mcpserve.text import clean
+from mcpserve.web import consent
 from mcpserve.web.pages import PageHandler
 
 
@@ -172,7 +173,6 @@ class ConsentHandler(WaitingHandler):
         if services.settings.oauth.auto_approve:
             self.go(await approve(self, session, request_id, pending))
             return
-        texts = services.server.scopes.texts
         client = await clients.find(services.db, pending.client_id)
         self.page(
             "consent.html",
@@ -188,7 +188,9 @@ class ConsentHandler(WaitingHandler):
             redirect_host=redirect_uris.host(pending.redirect_uri),
             loopback=redirect_uris.is_loopback(pending.redirect_uri),
             private_scheme=not pending.redirect_uri.startswith(("https:", "http:")),
-            scopes=[(scope, texts.get(scope, scope)) for scope in sorted(pending.scopes)],
+            scopes=consent.shown(
+                pending.scopes, services.server.scopes, services.plugins.registry.tools
+            ),
             user_name=session.user_name,
             resource=pending.resource,
         )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import tornado.web
@@ -85,11 +86,13 @@ class McpHandler(BaseHandler):
             return
         if self.request.method != "POST":
             raise tornado.web.HTTPError(405)
-        self.principal = await bearer.authenticate(
+        server = self.services.server
+        principal = await bearer.authenticate(
             self.services.db,
             self.request.headers.get_list("Authorization"),
-            resource=self.services.server.resource,
+            resource=server.resource,
         )
+        self.principal = replace(principal, scopes=server.scopes.effective(principal.scopes))
         self.client_id = self.principal.client_id
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":

@@ -142,16 +142,17 @@ class DocumentHandler(BaseHandler):
 
     authentication = "none"
 
-    def initialize(self, document: Mapping[str, Any]) -> None:  # type: ignore[override]
-        """Take the document."""
+    def initialize(self, document: Mapping[str, Any] | str) -> None:  # type: ignore[override]
+        """Take the document: JSON, or plain text."""
         super().initialize()
         self.document = document
 
     async def get(self) -> None:
         """Return it, to any page of any origin."""
-        body = json.dumps(self.document).encode()
+        text = isinstance(self.document, str)
+        body = str(self.document if text else json.dumps(self.document)).encode()
         self.allow_origin("*")
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", "text/plain" if text else "application/json")
         self.set_header("Cache-Control", "public, max-age=300")
         self.set_header("Etag", f'"{hashlib.sha256(body).hexdigest()[:32]}"')
         if self.check_etag_header():

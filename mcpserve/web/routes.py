@@ -47,10 +47,11 @@ def registration_routes(services: Services) -> list[URLSpec]:
     return [URLSpec("/register", registration.RegisterHandler)] if enabled else []
 
 
-def documents(services: Services) -> Mapping[str, Mapping[str, Any]]:
+def documents(services: Services) -> Mapping[str, Mapping[str, Any] | str]:
     """Return the well-known documents by path; some clients ask under the path of /mcp."""
     server = services.server
     clients = services.settings.oauth.clients
+    challenge = services.settings.mcp.openai_apps_challenge
     texts = server.scopes.texts
     authorization_server = metadata.authorization_server(server.issuer, texts, clients=clients)
     openid = metadata.openid_configuration(server.issuer, texts, clients=clients)
@@ -64,6 +65,7 @@ def documents(services: Services) -> Mapping[str, Mapping[str, Any]]:
         f"{WELL_KNOWN}/oauth-protected-resource": resource,
         metadata.PROTECTED_RESOURCE_PATH: resource,
         f"{WELL_KNOWN}/jwks.json": {"keys": []},
+        **({f"{WELL_KNOWN}/openai-apps-challenge": challenge} if challenge else {}),
     }
 
 

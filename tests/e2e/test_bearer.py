@@ -145,6 +145,28 @@ async def test_a_missing_scope_is_told_with_all_that_are_needed(dsn):
         assert (await flow.call_tool(tokens["access_token"])).status_code == 200
 
 
+@pytest.mark.proves("BR-03")
+async def test_chatgpt_is_told_the_same_in_the_result_of_the_tool(dsn):
+    async with serving(dsn, EXTRA) as server:
+        flow = Flow(server)
+        token = (await flow.tokens())["access_token"]
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        call["params"] = {"name": "calculator", "arguments": {"expression": "1 + 1"}}
+        in_http = await ask(server, f"Bearer {token}", json=call)
+        async with server.http(headers={"User-Agent": "openai-mcp/1.0.0"}) as http:
+            accept = {"Accept": "application/json, text/event-stream"}
+            headers = {"Authorization": f"Bearer {token}", **accept}
+            answer = await http.post("/mcp", json=call, headers=headers)
+            no_token = await http.post("/mcp", json=call, headers=accept)
+        assert (in_http.status_code, answer.status_code) == (403, 200)
+        assert "www-authenticate" not in answer.headers
+        result = answer.json()["result"]
+        assert result["isError"] is True
+        assert result["_meta"]["mcp/www_authenticate"] == [in_http.headers["www-authenticate"]]
+        assert no_token.status_code == 401
+        assert challenge(no_token) == where_to_go(server)
+
+
 @pytest.mark.proves("BR-04")
 async def test_a_token_in_the_url_or_the_body_is_not_looked_at(dsn):
     async with serving(dsn) as server:

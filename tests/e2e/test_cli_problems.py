@@ -114,6 +114,18 @@ CONFIGURATIONS = {
         " scopes: [offline_access, foo]}]}}",
         "oauth.clients.configured.0.scopes: there is no scope 'foo', see oauth.scopes",
     ),
+    "a circle of scopes": (
+        "oauth: {scopes: {a: A, b: B}, scope_implies: {a: [b], b: [a]}}",
+        "oauth.scope_implies.a: it includes itself",
+    ),
+    "an unknown scope": (
+        "oauth: {scopes: {a: A}, scope_implies: {a: [b]}}",
+        "oauth.scope_implies.a: 'b' is not known here",
+    ),
+    "an alias that is taken": (
+        "plugins: {calculator: {tools: {calculator: {aliases: [calculator]}}}}",
+        "plugins.calculator: tools.calculator.aliases: 'calculator' is already",
+    ),
     "not a database": ("database: {url: 'mysql://bob:hunter2@a/b'}", "database.url: expected"),
 }
 

@@ -279,3 +279,17 @@ async def test_every_advertised_grant_type_is_known_and_no_other(dsn):
         for grant_type in advertised:
             answer = await Flow(server).token(grant_type=grant_type)
             assert answer.json()["error"] == "invalid_request"  # known: its parameter is missing
+
+
+async def test_the_token_of_openais_directory_is_plain_text_or_not_there(dsn):
+    path = f"{WELL_KNOWN}/openai-apps-challenge"
+    token = {"mcp": {"openai_apps_challenge": "abc-DEF_123"}}
+    async with serving(dsn, token) as server, server.http() as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.content) == (200, b"abc-DEF_123")
+        assert answer.headers["content-type"] == "text/plain"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (await http.head(path)).status_code == 200
+        assert (await http.post(path)).status_code == 405
+    async with serving(dsn, with_user=False) as server, server.http() as http:
+        assert (await http.get(path)).status_code == 404

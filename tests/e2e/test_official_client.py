@@ -137,8 +137,11 @@ async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
         assert str(provider.context.protected_resource_metadata.resource) == server.resource
         assert client.protocol_version == VERSIONS[mode]
 
-        tools = {tool.name for tool in (await client.list_tools()).tools}
-        assert tools == {"calculator", "get_weather", "search_web"}
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == {"calculator", "get_weather", "search_web"}
+        schemes = [{"type": "oauth2", "scopes": ["mcp.tools.call"]}]
+        assert all(tool.meta["securitySchemes"] == schemes for tool in tools.values())
+        assert all(tool.annotations.read_only_hint for tool in tools.values())
         assert (await call(client, "calculator", expression="0.1 + 0.2"))["value"] == 0.3
         weather = await call(client, "get_weather", place="Paris")
         assert "France" in str(weather["place"])

@@ -70,7 +70,7 @@ async def test_every_path_is_documented_with_its_methods(dsn):
         path: set(methods.split(", "))
         for path, methods in re.findall(r"^\| `(/\S*)` \| ([A-Z, ]+) \|", page("http.md"), re.M)
     }
-    async with serving(dsn) as server:
+    async with serving(dsn, {"mcp": {"openai_apps_challenge": "token"}}) as server:
         served = {}
         for spec in routes(server.services):
             methods = set(spec.handler_class.methods()) - {"OPTIONS"}

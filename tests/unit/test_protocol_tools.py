@@ -85,12 +85,13 @@ async def test_a_tool_is_shown_as_its_author_wrote_it(send):
     (shown,) = (await send(exchange(add), "tools/list")).result["tools"]
     assert (shown["name"], shown["title"]) == ("add", "Add")
     assert shown["description"] == "Add two numbers."
-    assert shown["annotations"] == {"readOnlyHint": True}
-    assert shown["_meta"] == {"org.example/x": 1}
+    assert shown["annotations"]["readOnlyHint"] is True
+    assert shown["_meta"]["org.example/x"] == 1
     assert shown["inputSchema"]["required"] == ["a", "b"]
     assert shown["outputSchema"]["properties"]["total"]["type"] == "integer"
     assert set(shown) == {
-        *("name", "title", "description", "annotations", "_meta", "inputSchema", "outputSchema")
+        *("name", "title", "description", "annotations", "_meta", "inputSchema", "outputSchema"),
+        "securitySchemes",
     }
 
 

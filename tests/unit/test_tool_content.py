@@ -168,5 +168,6 @@ async def test_title_icons_hints_and_meta_are_listed(send):
     (shown,) = (await send(exchange(give), "tools/list")).result["tools"]
     assert shown["title"] == "Give"
     assert shown["icons"] == KINDS[-1][1]["icons"]
-    assert shown["_meta"] == {"ui": {"resourceUri": "ui://give"}}
-    assert shown["annotations"] == {"title": "Give!", "destructiveHint": False}
+    assert shown["_meta"]["ui"] == {"resourceUri": "ui://give"}
+    assert shown["annotations"]["title"] == "Give!"
+    assert shown["annotations"]["destructiveHint"] is False

@@ -88,7 +88,7 @@ def test_what_the_author_says_comes_before_the_function(decorate):
     )
     assert (made.name, made.title, made.description) == ("weather", "Weather", "Look outside.")
     assert (made.scopes, made.timeout) == (frozenset({"weather:read"}), 5)
-    assert made.definition.annotations == ToolAnnotations(read_only_hint=True)
+    assert made.annotations == ToolAnnotations(read_only_hint=True)
     assert made.definition.meta == {"org.example/ui": True}
 
 

@@ -281,4 +281,5 @@ async def test_the_tool_declares_what_it_answers_and_that_it_changes_nothing():
     properties = definition.output_schema["properties"]
     assert set(properties) == {"expression", "result", "exact", "fraction", "value"}
     assert definition.annotations.read_only_hint
-    assert not definition.annotations.open_world_hint
+    assert definition.annotations.destructive_hint is False
+    assert definition.annotations.open_world_hint is False

@@ -160,4 +160,6 @@ async def test_schema_tells_a_model_the_ranges_and_that_nothing_is_changed(weath
     assert (days["minimum"], days["maximum"], days["default"]) == (1, 7, 3)
     assert definition.input_schema["required"] == ["place"]
     assert definition.annotations.read_only_hint
+    assert definition.annotations.destructive_hint is False
+    assert definition.annotations.open_world_hint
     assert definition.output_schema["required"] == ["place", "units", "current", "daily"]

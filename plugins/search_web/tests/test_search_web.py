@@ -613,6 +613,7 @@ async def test_the_tool_is_described_to_clients() -> None:
     assert definition.input_schema["required"] == ["query"]
     assert set(definition.output_schema["properties"]) == {"provider", "query", "results", "note"}
     assert definition.annotations.read_only_hint
+    assert definition.annotations.destructive_hint is False
     assert definition.annotations.open_world_hint
 
 
