@@ -203,10 +203,8 @@ def _redirect_uris(document: Mapping[str, Any], presets: Presets) -> tuple[str, 
     if not uris or len(uris) > MAX_REDIRECT_URIS:
         raise DocumentError(f"it must have 1 to {MAX_REDIRECT_URIS} redirect_uris")
     for uri in uris:
-        if problem := redirect_uris.problem(uri):
+        if problem := presets.problem(uri):
             raise DocumentError(f"redirect_uris: {uri[:100]!r} {problem}")
-        if not uri.startswith(("https://", "http://")) and not presets.of_redirect_uris([uri]):
-            raise DocumentError(f"redirect_uris: {uri[:100]!r} is of no preset")
     return uris
 
 

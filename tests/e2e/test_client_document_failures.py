@@ -58,7 +58,7 @@ BAD = {
     "redirect_uris: 'javascript:alert(1)' must be": [
         GOOD | {"redirect_uris": ["javascript:alert(1)"]},
     ],
-    "is of no preset": [
+    "must be one of a preset": [
         GOOD | {"redirect_uris": ["com.example.client:/callback"]},
         GOOD | {"redirect_uris": ["cursor://client.example/callback"]},
         GOOD | {"redirect_uris": ["HTTPS://client.example/callback"]},

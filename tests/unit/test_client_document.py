@@ -206,7 +206,7 @@ def test_the_name_cannot_pretend_and_is_the_host_if_there_is_none(name, shown):
 def test_a_private_scheme_needs_a_preset_that_has_it():
     uri = "cursor://anysphere.cursor-mcp/oauth/callback"
     assert read(redirect_uris=[CALLBACK, uri]).redirect_uris == (CALLBACK, uri)
-    with pytest.raises(DocumentError, match="is of no preset"):
+    with pytest.raises(DocumentError, match="must be one of a preset"):
         read(redirect_uris=[CALLBACK, uri], presets=NONE)
 
 
