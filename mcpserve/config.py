@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from mcpserve.config_yaml import YAMLError, parse_value, read_file, reason
 from mcpserve.errors import ConfigError
-from mcpserve.settings import NUMBER, Settings, explain
+from mcpserve.setting_types import NUMBER
+from mcpserve.settings import Settings, explain
 
 PREFIX = "MCPSERVE_"
 NOT_SETTINGS = frozenset({"MCPSERVE_CONFIG", "MCPSERVE_PG_BIN", "MCPSERVE_TEST_DSN"})

@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 
 from mcpserve.principal import Principal
 from mcpserve.questions import ANY_FORM, Answer, Interview, Model, Question, form
-from mcpserve.settings import parse_scope
+from mcpserve.setting_types import parse_scope
 
 __all__ = [
     "Answer",

@@ -18,7 +18,8 @@ from mcpserve.registry import (
     ResourceRegistry,
     ToolRegistry,
 )
-from mcpserve.settings import ChallengeForm, OfferSettings, PluginSettings
+from mcpserve.setting_types import ChallengeForm
+from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE, Offer
 
 MODERN = "2026-07-28"

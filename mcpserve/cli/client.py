@@ -24,7 +24,8 @@ from mcpserve.errors import UsageError
 from mcpserve.oauth import clients, jwks, presets, redirect_uris
 from mcpserve.oauth.store import clients as client_store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.settings import PRESETS, ClientSettings, explain, format_duration
+from mcpserve.setting_types import PRESETS, format_duration
+from mcpserve.settings import ClientSettings, explain
 from mcpserve.text import printable
 
 OPTIONS = {"redirect_uris": "--redirect-uri", "refresh_reuse_window": "--reuse-window"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpserve.oauth import redirect_uris
-from mcpserve.settings import parse_reuse_window
+from mcpserve.setting_types import parse_reuse_window
 
 FILE = Path(__file__).parent / "presets.toml"
 WILDCARD = "{id}"

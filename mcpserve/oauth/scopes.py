@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcpserve.errors import ConfigError, InvalidScope
-from mcpserve.settings import SCOPE
+from mcpserve.setting_types import SCOPE
 from mcpserve.tools import CALL_SCOPE
 
 OFFLINE_ACCESS = "offline_access"

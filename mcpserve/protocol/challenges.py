@@ -14,7 +14,7 @@ from mcpserve.errors import InsufficientScope
 from mcpserve.protocol.dispatch import Challenge
 from mcpserve.protocol.eras import Era, Modern
 from mcpserve.protocol.messages import Headers
-from mcpserve.settings import ChallengeForm
+from mcpserve.setting_types import ChallengeForm
 
 META_KEY = "mcp/www_authenticate"
 

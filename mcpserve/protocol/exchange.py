@@ -68,7 +68,7 @@ from mcpserve.protocol.rounds import Rounds, Seal
 from mcpserve.protocol.schemes import listed, repeated
 from mcpserve.protocol.trace import trace_of
 from mcpserve.registry import Registry, Unknown, UnknownTool
-from mcpserve.settings import ChallengeForm
+from mcpserve.setting_types import ChallengeForm
 from mcpserve.tools import LEVELS
 from mcpserve.version import __version__
 

@@ -16,7 +16,7 @@ from mcpserve.errors import InvalidScope, InvalidTarget
 from mcpserve.fetch import MAX_AGE, lifetime
 from mcpserve.oauth import resources, scopes
 from mcpserve.oauth.scopes import OPENID_SCOPES, Scopes
-from mcpserve.settings import SCOPE
+from mcpserve.setting_types import SCOPE
 from mcpserve.web.mcp import accepted
 from mcpserve.web.network import client_address, host_is_allowed, origin_is_allowed
 from mcpserve.web.pages import prefers_json

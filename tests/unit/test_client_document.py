@@ -9,7 +9,7 @@ from mcpserve.errors import DocumentError
 from mcpserve.oauth import metadata_documents
 from mcpserve.oauth.presets import Presets
 from mcpserve.oauth.scopes import Scopes
-from mcpserve.settings import PRESETS
+from mcpserve.setting_types import PRESETS
 
 ALL = Presets.of(PRESETS)
 NONE = Presets.of([])

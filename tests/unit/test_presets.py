@@ -6,7 +6,7 @@ import pytest
 
 from mcpserve.oauth import presets, redirect_uris
 from mcpserve.oauth.presets import Presets
-from mcpserve.settings import PRESETS
+from mcpserve.setting_types import PRESETS
 
 KNOWN = {preset.name: preset for preset in presets.load()}
 ALL = Presets.of(PRESETS)

@@ -5,11 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mcpserve.settings import (
-    Section,
-    ServerSettings,
-    Settings,
-    explain,
+from mcpserve.setting_types import (
     format_duration,
     parse_cors_origin,
     parse_document_host,
@@ -18,6 +14,7 @@ from mcpserve.settings import (
     parse_origin,
     parse_public_url,
 )
+from mcpserve.settings import Section, ServerSettings, Settings, explain
 
 
 def problems(**sections: object) -> list[str]:
