@@ -14,7 +14,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from mcpserve.plugins import hookimpl
+from mcpserve.hooks import hookimpl
 from mcpserve.principal import Principal
 from mcpserve.prompts import Prompt, prompt
 from mcpserve.questions import Answer

@@ -1,4 +1,4 @@
-"""The plugin host: hookspecs, discovery, and what the configured plugins hand over.
+"""The plugin host: what the configured plugins hand over, with what the operator decided.
 
 Being named in the configuration is what loads a plugin; nothing else is imported.
 """
@@ -12,19 +12,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions
 from typing import Any, NoReturn
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
+from mcpserve.bound import DEFAULT_TIMEOUT, Bound, Offered
+from mcpserve.discovery import discover, installed
 from mcpserve.errors import ConfigError, PluginError
+from mcpserve.hooks import (
+    call_hook,
+    config_model,
+    hook_of,
+    make_manager,
+    plugin_config,
+    reason,
+    register,
+)
 from mcpserve.prompts import Prompt, prompt_from_function
 from mcpserve.registry import (
-    DEFAULT_TIMEOUT,
-    Bound,
     Observer,
-    Offered,
     PromptRegistry,
     Registry,
     ResourceRegistry,
@@ -32,55 +39,13 @@ from mcpserve.registry import (
     ToolRegistry,
 )
 from mcpserve.resources import Resource
-from mcpserve.settings import OfferSettings, PluginSettings, ToolSettings, explain
+from mcpserve.settings import OfferSettings, PluginSettings, ToolSettings
 from mcpserve.tools import CALL_SCOPE, Function, Offer, Tool, tool_from_function
 
 logger = logging.getLogger(__name__)
 
-PROJECT = "mcpserve"
-"""Name of the pluggy project and of the entry-point group."""
-
-hookimpl = pluggy.HookimplMarker(PROJECT)
-hookspec = pluggy.HookspecMarker(PROJECT)
-
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Stricter than the protocol (128 and dots), because clients are."""
-
-
-class NoConfig(BaseModel):
-    """The config model of a plugin that declares none: ``config:`` must stay empty."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Hooks:
-    """What a plugin may implement. Each hook may take fewer arguments than listed."""
-
-    @hookspec(firstresult=True)
-    def mcpserve_config(self) -> type[BaseModel] | None:
-        """Return the pydantic model of ``config:``. Without it, ``config:`` must be empty."""
-
-    @hookspec(firstresult=True)
-    def mcpserve_tools(
-        self, config: BaseModel, exit_stack: AsyncExitStack
-    ) -> Iterable[Tool | Callable[..., Any]] | None:
-        """Return this plugin's tools. May be ``async``. ``exit_stack`` is closed at shutdown."""
-
-    @hookspec(firstresult=True)
-    def mcpserve_resources(
-        self, config: BaseModel, exit_stack: AsyncExitStack
-    ) -> Iterable[Resource] | None:
-        """Return this plugin's resources, made with ``@resource``. May be ``async``."""
-
-    @hookspec(firstresult=True)
-    def mcpserve_prompts(
-        self, config: BaseModel, exit_stack: AsyncExitStack
-    ) -> Iterable[Prompt | Callable[..., Any]] | None:
-        """Return this plugin's prompts. May be ``async``."""
-
-    @hookspec
-    def mcpserve_tool_called(self, call: ToolCall) -> None:
-        """Observe the end of a call of any tool. Must not block; an exception is logged."""
 
 
 def refuse_function(function: Function) -> NoReturn:
@@ -108,63 +73,6 @@ KINDS = (
     Kind(Resource, "resources", refuse_function),
     Kind(Prompt, "prompts", prompt_from_function),
 )
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An entry point of the group ``mcpserve`` and the distribution that offers it."""
-
-    name: str
-    entry_point: EntryPoint
-    distribution: str
-    version: str
-
-
-def installed() -> list[Installed]:
-    """Every plugin that is installed, by name. Imports none of them."""
-    found = {
-        (entry_point.name, distribution.name): Installed(
-            entry_point.name, entry_point, distribution.name, distribution.version
-        )
-        for distribution in reversed(list(distributions()))
-        for entry_point in distribution.entry_points
-        if entry_point.group == PROJECT
-    }
-    return [found[key] for key in sorted(found)]
-
-
-def discover(name: str, available: Sequence[Installed]) -> object:
-    """Import the plugin. Raises :class:`PluginError` unless exactly one package offers it."""
-    offers = [plugin for plugin in available if plugin.name == name]
-    if len(offers) != 1:
-        found = ", ".join(offer.distribution for offer in offers) or "no installed package"
-        others = ", ".join(sorted({plugin.name for plugin in available})) or "none"
-        raise PluginError(
-            name, f"{found} provides it; exactly one package must (installed plugins: {others})"
-        )
-    try:
-        return offers[0].entry_point.load()
-    except (Exception, SystemExit) as error:
-        raise PluginError(name, f"import failed: {reason(error)}") from error
-
-
-def make_manager() -> pluggy.PluginManager:
-    """Return a manager that knows our hooks and no plugin."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Hooks)
-    return manager
-
-
-def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
-    """Register a plugin under its config name.
-
-    Raises :class:`PluginError` if it implements a hook that does not exist, or wrongly.
-    """
-    try:
-        manager.register(plugin, name)
-        manager.check_pending()
-    except (pluggy.PluginValidationError, ValueError) as error:
-        raise PluginError(name, " ".join(str(error).split())) from error
 
 
 @dataclass(frozen=True)
@@ -307,23 +215,6 @@ def bind(
     )
 
 
-def config_model(manager: pluggy.PluginManager, name: str) -> type[BaseModel]:
-    """Return the pydantic model of the plugin's ``config:``."""
-    model = call_hook(manager, name, "mcpserve_config") or NoConfig
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise PluginError(name, "mcpserve_config must return a pydantic model class")
-    return model
-
-
-def plugin_config(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> BaseModel:
-    """Return the plugin's ``config:`` as its own model."""
-    try:
-        return config_model(manager, name).model_validate(config)
-    except ValidationError as error:
-        # Not from error: a traceback would show the values, and they may be secrets.
-        raise PluginError(name, "; ".join(explain(error, "config"))) from None
-
-
 async def handed_over(
     manager: pluggy.PluginManager, name: str, kind: Kind, **arguments: Any
 ) -> list[Offer]:
@@ -347,28 +238,6 @@ async def handed_over(
         for twice in (key for key, count in Counter(names).items() if count > 1):
             raise PluginError(name, f"{kind.name} {twice!r} is there twice")
     return offers
-
-
-def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> Any:
-    """Call the hook of one plugin alone; ``None`` if it has no such hook."""
-    try:
-        return hook_of(manager, name, hook)(**arguments)
-    except Exception as error:
-        raise PluginError(name, f"{hook}: {reason(error)}") from error
-
-
-def hook_of(manager: pluggy.PluginManager, name: str, hook: str) -> Callable[..., Any]:
-    """Return the hook of one plugin alone."""
-    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
-    caller: Callable[..., Any] = manager.subset_hook_caller(hook, others)
-    return caller
-
-
-def reason(error: BaseException) -> str:
-    """Tell an exception of a plugin in one line, without the values that a model refused."""
-    if isinstance(error, ValidationError):
-        return "; ".join(explain(error))
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def check_overrides(

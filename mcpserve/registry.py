@@ -1,35 +1,27 @@
-"""What the enabled plugins offer, and how one call of it is carried out.
+"""What the enabled plugins offer, found by name, for those who may use it.
 
 A failure of a tool that the model should read is a result with ``is_error``; everything else that
 goes wrong is an exception, which the protocol tells as an error.
 """
 
-import asyncio
-import contextlib
 import functools
-import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
 from mcp_types import CallToolResult, GetPromptResult, ReadResourceResult, TextContent
 
-from mcpserve.completion import Completable
+from mcpserve.bound import Bound, CallFailed, Offered, Outcome
 from mcpserve.errors import InsufficientScope, MCPServeError
 from mcpserve.principal import Principal
 from mcpserve.prompts import Prompt
-from mcpserve.questions import CannotAsk, InputRequired, Interview
+from mcpserve.questions import CannotAsk, InputRequired
 from mcpserve.resources import Resource, ResourceNotFound
-from mcpserve.threads import in_thread, is_cancelled
-from mcpserve.tools import Offer, Tool, ToolContext, ToolError, WrongArguments
+from mcpserve.tools import Tool, ToolContext, ToolError, WrongArguments
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_TIMEOUT = 30.0
-"""Seconds for one call when neither operator nor author said otherwise."""
 
 
 class Unknown(MCPServeError):
@@ -59,26 +51,6 @@ class UnknownPrompt(Unknown):
     reason = "Unknown prompt"
 
 
-class Outcome(StrEnum):
-    """How a call ended."""
-
-    OK = "ok"
-    ERROR = "error"
-    ASKED = "asked"
-    """The client was asked something first; there will be another call."""
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-
-
-class CallFailed(MCPServeError):
-    """A call took too long or crashed. The message may be told; what crashed is in the log."""
-
-    def __init__(self, outcome: Outcome, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-
-
 @dataclass(frozen=True)
 class ToolCall:
     """A finished call, as observers see it. Holds neither arguments nor result."""
@@ -91,95 +63,6 @@ class ToolCall:
 
 
 Observer = Callable[[ToolCall], None]
-
-Offered = TypeVar("Offered", bound=Offer)
-Completed = TypeVar("Completed", bound=Completable)
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Bound(Generic[Offered]):
-    """What a plugin offers with what the operator decided about it."""
-
-    offer: Offered
-    plugin: str
-    scopes: frozenset[str]
-    """All scopes that a call needs."""
-    timeout: float
-    """Seconds for one call, waiting for a slot included."""
-    slots: asyncio.Semaphore = field(repr=False)
-    """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
-    aliases: tuple[str, ...] = ()
-    """Earlier names, which may still be called."""
-
-    async def call(
-        self,
-        arguments: Mapping[str, Any],
-        context: ToolContext,
-        convert: Callable[[Any], Result],
-    ) -> Result:
-        """Call the function and convert what it returned.
-
-        Raises :class:`ToolError` as the function did or for wrong arguments, and
-        :class:`CallFailed` for whatever else goes wrong; :class:`InputRequired` if the client has
-        to be asked first.
-        """
-        with self._contained() as limit:
-            keywords = self.offer.keywords(arguments, context)
-            function = functools.partial(self.offer.function, **keywords)
-            async with limit:
-                running = self._run(function, is_async=self.offer.is_async)
-                value = await answered(running, context.interview)
-            return convert(value)
-
-    async def complete(
-        self: "Bound[Completed]", argument: str, value: str, others: Mapping[str, str]
-    ) -> list[str]:
-        """Return how an argument may go on. Raises as :meth:`call` does."""
-        with self._contained() as limit:
-            completer = self.offer.completer(argument)
-            function = functools.partial(completer, value, others)
-            async with limit:
-                values = await self._run(function, is_async=inspect.iscoroutinefunction(completer))
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
-                raise TypeError(f"the completion of {argument!r} must return a list of texts")
-            return list(values)
-
-    @contextlib.contextmanager
-    def _contained(self) -> Iterator[asyncio.Timeout]:
-        """Make one of two failures of whatever goes wrong in the block; yields its time limit."""
-        limit = asyncio.timeout(self.timeout)
-        offer = self.offer
-        try:
-            yield limit
-        except (ToolError, InputRequired):
-            raise
-        except BaseException as error:
-            # Whatever a plugin raises, sys.exit() and cancellations of its own included, is its
-            # failure; only the cancellation of the call itself ends the request.
-            if is_cancelled(error):
-                raise
-            if limit.expired():
-                text = f"{offer.name} did not answer within {self.timeout:g} s"
-                raise CallFailed(Outcome.TIMEOUT, text) from None
-            logger.exception("%s %s of plugin %s failed", offer.kind, offer.name, self.plugin)
-            text = f"Error executing {offer.kind} {offer.name}"
-            raise CallFailed(Outcome.CRASH, text) from None
-
-    async def _run(self, function: Callable[[], Any], *, is_async: bool) -> Any:
-        """Run a function in one of the plugin's slots; raises whatever it raises."""
-        await self.slots.acquire()
-        if is_async:
-            try:
-                return await function()
-            finally:
-                self.slots.release()
-        value = await in_thread(function, ended=self.slots.release)
-        if inspect.isawaitable(value):
-            if inspect.iscoroutine(value):
-                value.close()
-            raise TypeError("a plain function returned an awaitable; it must say async itself")
-        return value
 
 
 class Offers(Generic[Offered]):
@@ -285,23 +168,6 @@ class ToolRegistry(Offers[Tool]):
                 observer(call)
             except BaseException:
                 logger.exception("an observer of tool calls failed")
-
-
-async def answered(running: Awaitable[Result], interview: Interview) -> Result:
-    """Return the outcome of a run, unless a question is open: then nothing that it did counts.
-
-    A question may have been swallowed on its way out, or be one of several asked side by side.
-    Raises :class:`InputRequired`.
-    """
-    try:
-        value = await running
-    except BaseException as error:
-        if is_cancelled(error) or not interview.open:
-            raise
-        raise InputRequired from None
-    if interview.open:
-        raise InputRequired
-    return value
 
 
 def failure(text: str) -> CallToolResult:

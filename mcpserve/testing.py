@@ -72,7 +72,7 @@ class LoadedPlugin:
 
         Raises :class:`~mcpserve.registry.UnknownResource` for a URI under which there is nothing,
         :class:`~mcpserve.ToolError` as the function does, and
-        :class:`~mcpserve.registry.CallFailed` for a crash or a timeout.
+        :class:`~mcpserve.bound.CallFailed` for a crash or a timeout.
         """
         return await self._run(lambda context: self.resources.read(uri, context))
 

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpserve import Principal, Prompt, Resource, Tool, crypto, tool
+from mcpserve.bound import Bound
 from mcpserve.errors import BadSeal
 from mcpserve.plugins import bind
 from mcpserve.protocol import Exchange, Headers
-from mcpserve.registry import (
-    Bound,
-    Observer,
-    PromptRegistry,
-    Registry,
-    ResourceRegistry,
-    ToolRegistry,
-)
+from mcpserve.registry import Observer, PromptRegistry, Registry, ResourceRegistry, ToolRegistry
 from mcpserve.setting_types import ChallengeForm
 from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE, Offer

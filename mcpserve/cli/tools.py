@@ -10,12 +10,13 @@ from typing import Any
 import click
 from mcp_types import TextContent
 
-from mcpserve import config_report, log, plugins
+from mcpserve import config_report, discovery, log, plugins
+from mcpserve.bound import Bound
 from mcpserve.cli.common import Command, Group, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import ConfigError, UsageError
 from mcpserve.principal import Principal
-from mcpserve.registry import Bound, UnknownTool
+from mcpserve.registry import UnknownTool
 from mcpserve.settings import Settings
 from mcpserve.tools import Tool, ToolContext
 
@@ -30,13 +31,13 @@ def plugin_group() -> None:
 def plugin_list(loaded: Loaded) -> None:
     """List configured and installed plugins, with what they offer."""
     settings = loaded.settings
-    available = plugins.installed()
+    available = discovery.installed()
     names = [*settings.plugins, *sorted({p.name for p in available} - settings.plugins.keys())]
     asyncio.run(_list_plugins(settings, names, available))
 
 
 async def _list_plugins(
-    settings: Settings, names: Iterable[str], available: list[plugins.Installed]
+    settings: Settings, names: Iterable[str], available: list[discovery.Installed]
 ) -> None:
     async with AsyncExitStack() as exit_stack:
         for name in names:

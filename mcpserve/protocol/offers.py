@@ -26,11 +26,12 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from mcpserve.bound import Bound, CallFailed
 from mcpserve.errors import InsufficientScope
 from mcpserve.protocol.dispatch import Call, caller, tool_context
 from mcpserve.protocol.pages import page
 from mcpserve.protocol.rounds import Rounds
-from mcpserve.registry import Bound, CallFailed, Registry, Unknown, UnknownResource
+from mcpserve.registry import Registry, Unknown, UnknownResource
 from mcpserve.tools import ToolError, WrongArguments
 
 RESOURCE_NOT_FOUND = -32002

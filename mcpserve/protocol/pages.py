@@ -9,8 +9,8 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, PaginatedRequestParams
 
+from mcpserve.bound import Bound
 from mcpserve.protocol.dispatch import Call, caller
-from mcpserve.registry import Bound
 
 PAGE_SIZE = 100
 

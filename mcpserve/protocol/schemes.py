@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp_types
 
-from mcpserve.registry import Bound
+from mcpserve.bound import Bound
 from mcpserve.tools import Tool
 
 MEMBER = "securitySchemes"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mcpserve.bound import Bound
 from mcpserve.oauth.scopes import Scopes
-from mcpserve.registry import Bound
 from mcpserve.text import clean
 from mcpserve.tools import CALL_SCOPE, Tool
 

@@ -10,7 +10,7 @@ from mcp_client import McpClient, events
 from serving import serving
 
 from mcpserve import ToolContext, app, hookimpl, tool
-from mcpserve.registry import Outcome
+from mcpserve.bound import Outcome
 from mcpserve.web import mcp
 
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])

@@ -9,7 +9,7 @@ from postgres_proxy import proxy
 from serving import Flow, serving
 
 from mcpserve import ToolContext, hookimpl
-from mcpserve.registry import Outcome
+from mcpserve.bound import Outcome
 
 KEEP_ALIVE = "mcpserve.web.mcp.KEEP_ALIVE"
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])

@@ -9,7 +9,7 @@ import pytest
 from exchanges import bound
 
 from mcpserve import prompt, resource
-from mcpserve.registry import CallFailed, Outcome
+from mcpserve.bound import CallFailed, Outcome
 from mcpserve.tools import WrongArguments
 
 

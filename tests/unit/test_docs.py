@@ -9,7 +9,7 @@ import pytest
 import mcpserve
 from docs import generate_cli
 from mcpserve import errors, testing
-from mcpserve.plugins import Hooks
+from mcpserve.hooks import Hooks
 from mcpserve.web.oauth import DocumentHandler
 from mcpserve.web.routes import routes
 

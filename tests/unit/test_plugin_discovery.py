@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from mcpserve import plugins
+from mcpserve import discovery, plugins
 from mcpserve.errors import ConfigError, PluginError
 from mcpserve.settings import PluginSettings
 
@@ -73,7 +73,7 @@ async def test_an_installed_plugin_is_found_by_its_name(packages):
 async def test_nothing_is_imported_that_is_not_configured(packages):
     listed = packages.install()
     unlisted = packages.install("other", "raise SystemExit('imported')", "sample-other")
-    assert {"weather", "other"} <= {plugin.name for plugin in plugins.installed()}
+    assert {"weather", "other"} <= {plugin.name for plugin in discovery.installed()}
     await load()
     assert not {listed, unlisted} & sys.modules.keys()
     await load("weather")

@@ -10,8 +10,9 @@ import pytest
 from e2e.process import configure, invoke
 
 from mcpserve import hookimpl, plugins, prompt, resource, tool
+from mcpserve.bound import CallFailed
 from mcpserve.errors import PluginError
-from mcpserve.registry import CallFailed, UnknownPrompt, UnknownResource
+from mcpserve.registry import UnknownPrompt, UnknownResource
 from mcpserve.settings import PluginSettings
 from mcpserve.testing import load_plugin
 from mcpserve.tools import WrongArguments

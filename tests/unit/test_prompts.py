@@ -9,7 +9,8 @@ from mcp_types import AudioContent, EmbeddedResource, ImageContent, TextResource
 from pydantic import Field
 
 from mcpserve import Icon, PromptMessage, ResourceLink, TextContent, ToolContext, ToolError, prompt
-from mcpserve.registry import CallFailed, Outcome, PromptRegistry, UnknownPrompt
+from mcpserve.bound import CallFailed, Outcome
+from mcpserve.registry import PromptRegistry, UnknownPrompt
 from mcpserve.tools import WrongArguments
 
 

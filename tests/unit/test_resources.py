@@ -19,8 +19,9 @@ from mcpserve import (
     ToolError,
     resource,
 )
+from mcpserve.bound import CallFailed, Outcome
 from mcpserve.errors import InsufficientScope
-from mcpserve.registry import CallFailed, Outcome, ResourceRegistry, UnknownResource
+from mcpserve.registry import ResourceRegistry, UnknownResource
 
 
 def take(**arguments: Any) -> str:

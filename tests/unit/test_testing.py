@@ -7,8 +7,9 @@ from mcp_types import ListRootsRequest, ListRootsResult, Root
 from pydantic import BaseModel
 
 from mcpserve import ToolContext, hookimpl, tool
+from mcpserve.bound import Outcome
 from mcpserve.errors import PluginError
-from mcpserve.registry import Outcome, UnknownTool
+from mcpserve.registry import UnknownTool
 from mcpserve.testing import load_plugin
 
 

@@ -9,8 +9,9 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, BeforeValidator
 
 from mcpserve import ToolContext, ToolError, tool
+from mcpserve.bound import Outcome
 from mcpserve.errors import InsufficientScope
-from mcpserve.registry import Outcome, ToolRegistry, UnknownTool
+from mcpserve.registry import ToolRegistry, UnknownTool
 
 ERROR, CRASH, TIMEOUT, OK = Outcome.ERROR, Outcome.CRASH, Outcome.TIMEOUT, Outcome.OK
 

@@ -10,7 +10,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, Field, RootModel
 
 from mcpserve import ToolAnnotations, ToolContext, plugins, tool
-from mcpserve.registry import DEFAULT_TIMEOUT
+from mcpserve.bound import DEFAULT_TIMEOUT
 from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE
 

@@ -1,0 +1,149 @@
+"""What a plugin offers, bound to what the operator decided, and how one call of it is contained."""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from mcpserve.completion import Completable
+from mcpserve.errors import MCPServeError
+from mcpserve.questions import InputRequired, Interview
+from mcpserve.threads import in_thread, is_cancelled
+from mcpserve.tools import Offer, ToolContext, ToolError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds for one call when neither operator nor author said otherwise."""
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    ASKED = "asked"
+    """The client was asked something first; there will be another call."""
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class CallFailed(MCPServeError):
+    """A call took too long or crashed. The message may be told; what crashed is in the log."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+Offered = TypeVar("Offered", bound=Offer)
+Completed = TypeVar("Completed", bound=Completable)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Bound(Generic[Offered]):
+    """What a plugin offers with what the operator decided about it."""
+
+    offer: Offered
+    plugin: str
+    scopes: frozenset[str]
+    """All scopes that a call needs."""
+    timeout: float
+    """Seconds for one call, waiting for a slot included."""
+    slots: asyncio.Semaphore = field(repr=False)
+    """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
+    aliases: tuple[str, ...] = ()
+    """Earlier names, which may still be called."""
+
+    async def call(
+        self,
+        arguments: Mapping[str, Any],
+        context: ToolContext,
+        convert: Callable[[Any], Result],
+    ) -> Result:
+        """Call the function and convert what it returned.
+
+        Raises :class:`ToolError` as the function did or for wrong arguments, and
+        :class:`CallFailed` for whatever else goes wrong; :class:`InputRequired` if the client has
+        to be asked first.
+        """
+        with self._contained() as limit:
+            keywords = self.offer.keywords(arguments, context)
+            function = functools.partial(self.offer.function, **keywords)
+            async with limit:
+                running = self._run(function, is_async=self.offer.is_async)
+                value = await answered(running, context.interview)
+            return convert(value)
+
+    async def complete(
+        self: "Bound[Completed]", argument: str, value: str, others: Mapping[str, str]
+    ) -> list[str]:
+        """Return how an argument may go on. Raises as :meth:`call` does."""
+        with self._contained() as limit:
+            completer = self.offer.completer(argument)
+            function = functools.partial(completer, value, others)
+            async with limit:
+                values = await self._run(function, is_async=inspect.iscoroutinefunction(completer))
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise TypeError(f"the completion of {argument!r} must return a list of texts")
+            return list(values)
+
+    @contextlib.contextmanager
+    def _contained(self) -> Iterator[asyncio.Timeout]:
+        """Make one of two failures of whatever goes wrong in the block; yields its time limit."""
+        limit = asyncio.timeout(self.timeout)
+        offer = self.offer
+        try:
+            yield limit
+        except (ToolError, InputRequired):
+            raise
+        except BaseException as error:
+            # Whatever a plugin raises, sys.exit() and cancellations of its own included, is its
+            # failure; only the cancellation of the call itself ends the request.
+            if is_cancelled(error):
+                raise
+            if limit.expired():
+                text = f"{offer.name} did not answer within {self.timeout:g} s"
+                raise CallFailed(Outcome.TIMEOUT, text) from None
+            logger.exception("%s %s of plugin %s failed", offer.kind, offer.name, self.plugin)
+            text = f"Error executing {offer.kind} {offer.name}"
+            raise CallFailed(Outcome.CRASH, text) from None
+
+    async def _run(self, function: Callable[[], Any], *, is_async: bool) -> Any:
+        """Run a function in one of the plugin's slots; raises whatever it raises."""
+        await self.slots.acquire()
+        if is_async:
+            try:
+                return await function()
+            finally:
+                self.slots.release()
+        value = await in_thread(function, ended=self.slots.release)
+        if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise TypeError("a plain function returned an awaitable; it must say async itself")
+        return value
+
+
+async def answered(running: Awaitable[Result], interview: Interview) -> Result:
+    """Return the outcome of a run, unless a question is open: then nothing that it did counts.
+
+    A question may have been swallowed on its way out, or be one of several asked side by side.
+    Raises :class:`InputRequired`.
+    """
+    try:
+        value = await running
+    except BaseException as error:
+        if is_cancelled(error) or not interview.open:
+            raise
+        raise InputRequired from None
+    if interview.open:
+        raise InputRequired
+    return value
