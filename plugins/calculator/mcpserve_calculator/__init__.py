@@ -28,7 +28,7 @@ def calculator(
         Field(
             description="What to compute, such as `19.99 * 3`, `(1 + 4.5/100)^10` or "
             f"`sqrt(2) / ln(10)`. At most {MAX_LENGTH} characters.",
-            examples=["0.1 + 0.2", "sqrt(3^2 + 4^2)", "round(1234.5 * 1.19, 2)", "comb(49, 6)"],
+            examples=["0.1 + 0.2", "200 + 10%", "3 ft + 2 in in cm", "100 km/h to m/s"],
         ),
     ],
 ) -> Annotated[CallToolResult, Answer]:
@@ -37,18 +37,22 @@ def calculator(
     Decimals and fractions are exact: 0.1 + 0.2 is 0.3 and 1/3*3 is 1. Roots, logarithms and
     trigonometry are rounded to 20 significant digits; `exact` in the answer tells which it was.
 
-    Operators: + - * / // (floor) % (modulo, never percent) ** or ^ (power), parentheses.
+    Percent: 200 + 10% is 220, 15% of 80 is 12, 20% is 0.2, 3/8 to % is 37.5%.
+    Units: 5 km to miles, 100 km/h to m/s, 2 h 30 min, 20 °C to °F, 1 GiB to MB, 30 mpg to L/100km;
+    SI prefixes; to or in converts. No currencies, no dates.
+    Operators: + - * / // (floor) mod (or % before a number) ** or ^ (power), parentheses.
     Constants: pi, e, tau.
     Functions: abs(x), round(x, digits) (halves away from zero), floor(x), ceil(x), min, max, sum,
     mean, median, sqrt(x), cbrt(x), hypot, exp(x), ln(x), log10(x), log2(x), log(x, base),
-    sin(x), cos(x), tan(x), asin(x), acos(x), atan(x), atan2(y, x) (all in radians), degrees(x),
-    radians(x), sinh(x), cosh(x), tanh(x), factorial(n), comb(n, k), perm(n, k), gcd, lcm.
-    log needs its base. Write percent as a factor: 50 % of 80 is 80 * 50 / 100.
+    sin(x), cos(x), tan(x), asin(x), acos(x), atan(x), atan2(y, x) (radians; sin(30 deg) works),
+    degrees(x), radians(x), sinh(x), cosh(x), tanh(x), factorial(n), comb(n, k), perm(n, k),
+    gcd, lcm.
+    log needs its base.
     Write numbers with a decimal point and without thousands separators: 1234.5.
     No variables, comparisons, text or code.
     """
     understood = read(expression)
-    answer = describe(understood.source, evaluate(understood))
+    answer = describe(understood.shown, evaluate(understood))
     return CallToolResult(
         content=[TextContent(type="text", text=sentence(answer))],
         structured_content=answer.model_dump(mode="json"),

@@ -7,6 +7,8 @@ from fractions import Fraction
 from pydantic import BaseModel, Field
 
 from mcpserve_calculator.arithmetic import MAX_DIGITS, Number, inexact
+from mcpserve_calculator.evaluation import Outcome
+from mcpserve_calculator.quantities import Quantity
 
 SIGNIFICANT_DIGITS = 20
 """Digits of a result that is rounded."""
@@ -40,14 +42,22 @@ class Answer(BaseModel):
         description="The exact value in lowest terms, such as 1/3, if it is exact and its "
         "decimals do not end."
     )
+    unit: str | None = Field(
+        description="The unit of `result`, `fraction` and `value`; null for a plain number."
+    )
+    steps: list[str] = Field(
+        description="How it was computed, step by step; numbers are shortened here."
+    )
     value: int | float | None = Field(
         description="The value as a number with about 16 significant digits, so it may be less "
         "precise than `result`; null if it is too large or too small for that."
     )
 
 
-def describe(expression: str, number: Number) -> Answer:
-    """Return the answer to an expression whose value is this number."""
+def describe(expression: str, outcome: Outcome) -> Answer:
+    """Return the answer to an expression with this outcome."""
+    value = outcome.value
+    number = value.number if isinstance(value, Quantity) else value
     full = all_decimals(number) if isinstance(number, Fraction) else None
     result = rounded(number) if full is None else spelled(full)
     return Answer(
@@ -55,20 +65,23 @@ def describe(expression: str, number: Number) -> Answer:
         result=result,
         exact=isinstance(number, Fraction),
         fraction=ratio(number) if isinstance(number, Fraction) and full is None else None,
+        unit=value.unit.symbol if isinstance(value, Quantity) else None,
+        steps=outcome.steps,
         value=json_number(number, result),
     )
 
 
 def sentence(answer: Answer) -> str:
     """Return the answer for a reader: short, with ≈ before what is rounded."""
+    unit = "" if answer.unit is None else f" {answer.unit}".replace(" %", "%")
     if answer.fraction is not None and len(answer.fraction) <= LONGEST_TEXT:
-        return f"≈ {answer.result} (exactly {answer.fraction})"
+        return f"≈ {answer.result}{unit} (exactly {answer.fraction}{unit})"
     if answer.fraction is not None or not answer.exact:
-        return f"≈ {answer.result}"
+        return f"≈ {answer.result}{unit}"
     if len(answer.result) <= LONGEST_TEXT:
-        return answer.result
+        return answer.result + unit
     digits = sum(character.isdigit() for character in answer.result)
-    return f"{answer.result[:40]}…{answer.result[-40:]} ({digits:,} digits)"
+    return f"{answer.result[:40]}…{answer.result[-40:]}{unit} ({digits:,} digits)"
 
 
 def all_decimals(number: Fraction) -> Decimal | None:

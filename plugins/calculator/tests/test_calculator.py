@@ -211,6 +211,8 @@ async def test_an_answer_holds_the_expression_as_it_was_understood():
         "result": "8000000",
         "exact": True,
         "fraction": None,
+        "unit": None,
+        "steps": ["2 ^ 3 = 8", "8 * 1000000 = 8000000"],
         "value": 8000000,
     }
 
@@ -279,7 +281,9 @@ async def test_the_tool_declares_what_it_answers_and_that_it_changes_nothing():
         definition = plugin.tools.get("calculator").offer.definition
     assert set(definition.input_schema["properties"]) == {"expression"}
     properties = definition.output_schema["properties"]
-    assert set(properties) == {"expression", "result", "exact", "fraction", "value"}
+    names = {"expression", "result", "exact", "fraction", "unit", "steps", "value"}
+    assert set(properties) == names
     assert definition.annotations.read_only_hint
     assert definition.annotations.destructive_hint is False
+    assert definition.annotations.idempotent_hint is True
     assert definition.annotations.open_world_hint is False
