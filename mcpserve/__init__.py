@@ -1,4 +1,7 @@
-"""What the author of a plugin imports. Everything else in this package is private to the server."""
+"""What the author of a plugin imports, beside ``mcpserve.testing`` and ``mcpserve.fetch``.
+
+Everything else in this package is private to the server.
+"""
 
 from mcp_types import (
     Annotations,
@@ -14,11 +17,13 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from mcpserve.apps import app_page, shown_on
 from mcpserve.hooks import hookimpl
-from mcpserve.principal import Principal
+from mcpserve.principal import Principal, User
 from mcpserve.prompts import Prompt, prompt
 from mcpserve.questions import Answer
 from mcpserve.registry import ToolCall
+from mcpserve.research import Document, SearchResult, SearchResults
 from mcpserve.resources import Resource, ResourceNotFound, resource
 from mcpserve.tools import Tool, ToolAnnotations, ToolContext, ToolError, tool
 from mcpserve.version import __version__
@@ -29,6 +34,7 @@ __all__ = [
     "AudioContent",
     "BlobResourceContents",
     "CallToolResult",
+    "Document",
     "EmbeddedResource",
     "Icon",
     "ImageContent",
@@ -38,6 +44,8 @@ __all__ = [
     "Resource",
     "ResourceLink",
     "ResourceNotFound",
+    "SearchResult",
+    "SearchResults",
     "TextContent",
     "TextResourceContents",
     "Tool",
@@ -45,9 +53,12 @@ __all__ = [
     "ToolCall",
     "ToolContext",
     "ToolError",
+    "User",
     "__version__",
+    "app_page",
     "hookimpl",
     "prompt",
     "resource",
+    "shown_on",
     "tool",
 ]

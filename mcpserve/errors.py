@@ -87,6 +87,10 @@ class FetchError(MCPServeError):
     """
 
 
+class NoAddress(FetchError):
+    """A host has no address, or one to which nobody may be led."""
+
+
 class DocumentError(MCPServeError):
     """What a client publishes about itself cannot be had or used. The message is for the log only.
 

@@ -1,19 +1,21 @@
-"""Fetching a JSON document from a server that nobody vouched for.
+"""Fetching from a server that nobody vouched for; for plugins too.
 
 The URL is taken apart once, the host is resolved once, every address is checked, and the
 connection goes to what was checked: nobody after the check looks at the URL or asks DNS again.
-No redirects, proxies, cookies or compression; little memory, and one limit of time for it all.
+No redirects, proxies, cookies or decompression; little memory, and one limit of time for it all.
 """
 
 import asyncio
+import functools
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
@@ -27,7 +29,9 @@ from tornado.netutil import Resolver
 from tornado.tcpclient import TCPClient
 
 from mcpserve.addresses import is_public
-from mcpserve.errors import FetchError
+from mcpserve.errors import FetchError, NoAddress
+
+__all__ = ["Address", "FetchError", "Fetcher", "NoAddress", "Response", "is_public"]
 
 Address = IPv4Address | IPv6Address
 
@@ -38,7 +42,7 @@ MAX_AGE = 2**31
 """Longer lifetimes are not counted (RFC 9111 §1.2.2)."""
 
 _URL = re.compile(
-    r"https://"
+    r"(?P<scheme>https?)://"
     r"(?P<authority>(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(?::(?P<port>[0-9]{1,5}))?)"
     r"(?P<target>[/?][!$-;=?-Z_a-z~]*)?"
 )
@@ -51,6 +55,18 @@ _NAME = re.compile(
 _JSON = re.compile(r"application/json|[a-z0-9.!#$&^_-]+/[a-z0-9.!#$&^_+-]+\+json")
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a server answered, whatever it is; the body as it came, even if it is compressed."""
+
+    status: int
+    headers: HTTPHeaders
+    body: bytes
+
+
 @dataclass(frozen=True)
 class Fetched:
     """A document, and how long its server lets it be kept: ``None`` when it does not say."""
@@ -60,9 +76,11 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches JSON documents from addresses that ``is_allowed``, whatever their names are.
+    """Fetches from addresses that ``is_allowed``, whatever their names are.
 
-    ``ca_certs`` is a file of certificates to trust instead of the system's.
+    ``schemes`` are those of the URLs that are taken: ``http`` only if it is among them.
+    ``ca_certs`` is a file of certificates to trust instead of the system's, ``timeout`` the seconds
+    for one answer with all that comes before it.
     """
 
     def __init__(
@@ -70,13 +88,20 @@ class Fetcher:
         *,
         resolver: Resolver | None = None,
         is_allowed: Callable[[Address], bool] = is_public,
+        schemes: Sequence[str] = ("https",),
         ca_certs: str | None = None,
         timeout: float = 5.0,
     ) -> None:
         self._resolver = resolver or ThreadResolver()
         self._tcp = TCPClient(GuardedResolver(resolver=self._resolver, is_allowed=is_allowed))
-        self._tls = ssl.create_default_context(cafile=ca_certs)
+        self._ca_certs = ca_certs
+        self._schemes = schemes
         self._timeout = timeout
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when it is needed, because reading the system's certificates takes a while."""
+        return ssl.create_default_context(cafile=self._ca_certs)
 
     def close(self) -> None:
         """Close the resolver; fetches that run fail."""
@@ -87,10 +112,23 @@ class Fetcher:
 
         Raises :class:`~mcpserve.errors.FetchError` for everything that can go wrong.
         """
-        location = _Location.parse(url)
+        response = await self.get(url, max_bytes=max_bytes, headers={"Accept": "application/json"})
+        check_json(response)
+        return Fetched(response.body, lifetime(response.headers))
+
+    async def get(
+        self, url: str, *, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Response:
+        """Return what the server at the URL answers, of any status. A redirect is not followed.
+
+        ``headers`` are sent instead of or beside the usual ones, which tell little. Raises
+        :class:`~mcpserve.errors.FetchError` if there is no complete answer, and
+        :class:`~mcpserve.errors.NoAddress` if there is no address to ask.
+        """
+        location = _Location.parse(url, self._schemes)
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._get(location, max_bytes)
+                answer = await self._get(location, max_bytes, headers)
         except FetchError:
             raise
         except TimeoutError:
@@ -98,14 +136,15 @@ class Fetcher:
         except Exception as error:  # Whatever a foreign server or its DNS makes the client raise.
             cause = getattr(error, "real_error", None) or error
             raise FetchError(f"no answer: {cause!r}") from error
-        answer.check()
-        return Fetched(bytes(answer.body), lifetime(answer.headers))
+        return Response(answer.status, answer.headers, bytes(answer.body))
 
-    async def _get(self, location: "_Location", max_bytes: int) -> "_Answer":
+    async def _get(
+        self, location: "_Location", max_bytes: int, headers: Mapping[str, str]
+    ) -> "_Answer":
         stream = await self._tcp.connect(
             location.host,
             location.port,
-            ssl_options=self._tls,
+            ssl_options=self._tls if location.scheme == "https" else None,
             # What is read in one piece, beside the body: the headers and a chunk.
             max_buffer_size=max_bytes + MAX_HEADER_BYTES + 65536,
         )
@@ -117,17 +156,18 @@ class Fetcher:
                     no_keep_alive=True, max_header_size=MAX_HEADER_BYTES, max_body_size=max_bytes
                 ),
             )
-            headers = HTTPHeaders(
+            asked = HTTPHeaders(
                 {
                     "Host": location.authority,
                     "User-Agent": "mcpserve",
-                    "Accept": "application/json",
+                    "Accept": "*/*",
                     "Accept-Encoding": "identity",
                     "Connection": "close",
                 }
             )
+            asked.update(headers)
             answer = _Answer(stream.close)
-            connection.write_headers(RequestStartLine("GET", location.target, ""), headers)
+            connection.write_headers(RequestStartLine("GET", location.target, ""), asked)
             connection.finish()
             await connection.read_response(answer)
         finally:
@@ -150,21 +190,24 @@ class GuardedResolver(Resolver):
     ) -> list[tuple[int, Any]]:
         """Return the addresses of a host; of an address, itself.
 
-        Raises :class:`~mcpserve.errors.FetchError` if one of them is not allowed.
+        Raises :class:`~mcpserve.errors.NoAddress` if there is none or one of them is not allowed.
         """
-        if _is_name(host):
-            found = [address for _, address in await self._resolver.resolve(host, port, family)]
-        else:
-            found = [(host, port)]
+        found = await self._found(host, port, family) if _is_name(host) else [(host, port)]
         if not found:
-            raise FetchError(f"{host} has no address")
+            raise NoAddress(f"{host} has no address")
         return [self._checked(host, *address[:2]) for address in found]
+
+    async def _found(self, host: str, port: int, family: socket.AddressFamily) -> list[Any]:
+        try:
+            return [address for _, address in await self._resolver.resolve(host, port, family)]
+        except OSError as error:
+            raise NoAddress(f"{host} has no address: {error}") from error
 
     def _checked(self, host: str, text: str, port: int) -> tuple[int, Any]:
         """Return the socket address, made anew of what was checked."""
         address = ip_address(text)
         if not self._is_allowed(address):
-            raise FetchError(f"{host} has the address {address}, which is not allowed")
+            raise NoAddress(f"{host} has the address {address}, which is not allowed")
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         return family, (str(address), port)
 
@@ -197,22 +240,25 @@ class ThreadResolver(Resolver):
 class _Location:
     """What a URL says, once and for all."""
 
+    scheme: str
     authority: str
     host: str
     port: int
     target: str
 
     @classmethod
-    def parse(cls, url: str) -> "_Location":
+    def parse(cls, url: str, schemes: Sequence[str] = ("https",)) -> "_Location":
         """Take a URL apart that needs no repair; raise FetchError for any other."""
         match = _URL.fullmatch(url)
-        if match is None:
-            raise FetchError("not an https URL, or with user, fragment or odd characters")
-        host, port = match["host"], int(match["port"] or 443)
+        if match is None or match["scheme"] not in schemes:
+            wanted = " or ".join(schemes)
+            raise FetchError(f"no URL of {wanted}, or with user, fragment or odd characters")
+        host, port = match["host"], int(match["port"] or _PORTS[match["scheme"]])
         if not 0 < port < 65536:
             raise FetchError(f"no such port: {port}")
         target = match["target"] or "/"
         return cls(
+            scheme=match["scheme"],
             authority=match["authority"],
             host=host if _is_name(host) else _literal(host),
             port=port,
@@ -262,17 +308,18 @@ class _Answer(HTTPMessageDelegate):
         # What had arrived before we hung up is still read to its end.
         self.complete = self._answers <= MAX_ANSWERS
 
-    def check(self) -> None:
-        """Raise FetchError unless this is a document of JSON, as it is."""
-        if self.status != 200:
-            raise FetchError(f"status {self.status}")
-        if "Content-Encoding" in self.headers:
-            raise FetchError(f"encoded: {self.headers['Content-Encoding']!r}")
-        media_type = self.headers.get("Content-Type", "")
-        if not _JSON.fullmatch(media_type.partition(";")[0].strip().lower()):
-            raise FetchError(f"not JSON: {media_type!r}")
-        if not self.body:
-            raise FetchError("empty")
+
+def check_json(response: Response) -> None:
+    """Raise FetchError unless this is a document of JSON, as it is."""
+    if response.status != 200:
+        raise FetchError(f"status {response.status}")
+    if "Content-Encoding" in response.headers:
+        raise FetchError(f"encoded: {response.headers['Content-Encoding']!r}")
+    media_type = response.headers.get("Content-Type", "")
+    if not _JSON.fullmatch(media_type.partition(";")[0].strip().lower()):
+        raise FetchError(f"not JSON: {media_type!r}")
+    if not response.body:
+        raise FetchError("empty")
 
 
 def lifetime(headers: HTTPHeaders) -> timedelta | None:

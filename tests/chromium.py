@@ -50,12 +50,12 @@ WATCHED = {"goog:loggingPrefs": {"performance": "ALL"}}
 
 
 @contextmanager
-def browser(**capabilities: Any) -> Iterator[str]:
-    """Run a browser that executes no scripts; yield what a :class:`Chromium` is made of."""
+def browser(*, scripts: bool = False, **capabilities: Any) -> Iterator[str]:
+    """Run a browser, without scripts by default; yield what a :class:`Chromium` is made of."""
     options = {
         "binary": shutil.which("chromium"),
         "args": ARGUMENTS + (["--no-sandbox"] if os.geteuid() == 0 else []),
-        "prefs": WITHOUT_SCRIPTS,
+        "prefs": {} if scripts else WITHOUT_SCRIPTS,
     }
     capabilities["goog:chromeOptions"] = options
     wanted = {"capabilities": {"alwaysMatch": capabilities}}
@@ -140,6 +140,10 @@ class Chromium:
     async def leave_frame(self) -> None:
         """Look at the whole page again."""
         await self._post("frame", id=None)
+
+    async def run(self, script: str) -> Any:
+        """Run a script in the page, or in the frame; return what it returns."""
+        return await self._post("execute/sync", script=script, args=[])
 
     async def source(self) -> str:
         """Return the page, or the frame, as it is now."""

@@ -1,5 +1,6 @@
 """The official Python client against a started server: it finds, asks for and renews everything."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,6 +129,15 @@ async def call(client: Client, tool: str, **arguments: Any) -> Any:
     return result.structured_content
 
 
+async def sent_as_one_text(client: Client, tool: str, **arguments: str) -> Any:
+    """Return the structured answer, which must be there as the JSON of one text, too."""
+    result = await client.call_tool(tool, arguments)
+    [block] = result.content
+    assert block.type == "text"
+    assert json.loads(block.text) == result.structured_content
+    return result.structured_content
+
+
 @pytest.mark.proves("MD-11")
 @eras
 async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
@@ -138,7 +148,7 @@ async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
         assert client.protocol_version == VERSIONS[mode]
 
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"calculator", "get_weather", "search_web"}
+        assert set(tools) == {"calculator", "get_weather", "search_web", "search", "fetch"}
         schemes = [{"type": "oauth2", "scopes": ["mcp.tools.call"]}]
         assert all(tool.meta["securitySchemes"] == schemes for tool in tools.values())
         assert all(tool.annotations.read_only_hint for tool in tools.values())
@@ -148,6 +158,24 @@ async def test_a_401_leads_to_consent_and_to_every_tool(server, mode):
         found = await call(client, "search_web", query="length")
         assert [page["title"] for page in found["results"]] == ["Ångström (unit)"]
         assert application.approvals == 1
+
+
+@eras
+async def test_what_search_finds_can_be_fetched_as_deep_research_does(server, mode):
+    async with connected(server, mode) as (client, _application, _provider):
+        searched = await sent_as_one_text(client, "search", query="length")
+        [found] = searched["results"]
+        document = await sent_as_one_text(client, "fetch", id=found["id"])
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert searched.keys() == {"results"}
+    assert found.keys() == {"id", "title", "url", "snippet"}
+    assert document.keys() == {"id", "title", "text", "url", "metadata"}
+    assert document["id"] == document["url"] == found["id"] == found["url"]
+    assert "a unit of length" in document["text"]
+    assert "NAVIGATION" not in document["text"]
+    for name, needed in (("search", {"results"}), ("fetch", {"id", "title", "text", "url"})):
+        assert set(tools[name].output_schema["required"]) == needed
+        assert tools[name].annotations.read_only_hint
 
 
 @pytest.mark.proves("RF-11")

@@ -28,7 +28,23 @@ def wikipedia(_asked: dict[str, str]) -> tuple[int, Any]:
     return 200, PAGES
 
 
-ANSWERS = {"/v1/search": search, "/v1/forecast": forecast, "/w/api.php": wikipedia}
+ARTICLE = """<!DOCTYPE html><html lang="en"><head><title>Ångström</title></head><body>
+<nav>NAVIGATION</nav><article><h1>Ångström</h1><p>The ångström is a unit of length that is
+equal to one ten-billionth of a metre. It is not part of the international system.</p></article>
+</body></html>"""
+
+
+def article(_asked: dict[str, str]) -> tuple[int, Any]:
+    """Return the page of the one thing that is found."""
+    return 200, ARTICLE
+
+
+ANSWERS = {
+    "/v1/search": search,
+    "/v1/forecast": forecast,
+    "/w/api.php": wikipedia,
+    "/wiki/%C3%85ngstr%C3%B6m_(unit)": article,
+}
 
 
 class Upstream(ThreadingHTTPServer):
@@ -57,11 +73,12 @@ class Upstream(ThreadingHTTPServer):
     @property
     def plugins(self) -> dict[str, Any]:
         """The configuration of the plugins, with these services in place of the real ones."""
+        readable = {"private_networks": ["127.0.0.1/32"], "ports": [self.server_port]}
         weather = {"geocoding_url": self.url, "forecast_url": self.url}
         return {
             "calculator": {},
             "get_weather": {"config": weather},
-            "search_web": {"config": {"wikipedia": {"base_url": self.url}}},
+            "search_web": {"config": {"wikipedia": {"base_url": self.url}, "fetch": readable}},
         }
 
 
@@ -76,9 +93,10 @@ class Answer(BaseHTTPRequestHandler):
         self.server.released.wait(30)
         parts = urlsplit(self.path)
         status, answer = ANSWERS[parts.path](dict(parse_qsl(parts.query)))
-        body = json.dumps(answer).encode()
+        is_page = isinstance(answer, str)
+        body = (answer if is_page else json.dumps(answer)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if is_page else "application/json")
         self.send_header("Content-Length", str(len(body)))
         with suppress(ConnectionError):  # The server was ended in the meantime.
             self.end_headers()

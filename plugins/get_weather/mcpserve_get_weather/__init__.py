@@ -1,19 +1,46 @@
-"""The tool ``get_weather``: current weather and a forecast of up to seven days from Open-Meteo."""
+"""The tool ``get_weather``: weather and forecast from Open-Meteo, and a card that shows them."""
 
 import logging
 from contextlib import AsyncExitStack
-from typing import Annotated, Literal
+from importlib.resources import files
+from typing import Annotated
 
 import httpx
 from pydantic import Field
 
-from mcpserve import Tool, ToolAnnotations, __version__, hookimpl, tool
+from mcpserve import (
+    CallToolResult,
+    Resource,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+    __version__,
+    app_page,
+    hookimpl,
+    shown_on,
+    tool,
+)
+from mcpserve_get_weather.cache import Cache
 from mcpserve_get_weather.config import Config
-from mcpserve_get_weather.open_meteo import OpenMeteo
+from mcpserve_get_weather.hazards import warnings
+from mcpserve_get_weather.open_meteo import DAYS, HOURS, OpenMeteo
 from mcpserve_get_weather.places import Candidate, Query, at_coordinates, choose
 from mcpserve_get_weather.report import Weather
+from mcpserve_get_weather.summary import summary
+from mcpserve_get_weather.units import Choice, System, usual
 
 USER_AGENT = f"mcpserve-get-weather (mcpserve/{__version__})"
+
+CACHED = 128
+"""Answers that are kept at most, of either service. One has about 100 kB."""
+
+CARD = app_page(
+    "ui://get_weather/forecast",
+    files(__name__).joinpath("forecast.html").read_text(encoding="utf-8"),
+    title="Weather",
+    description="Shows the weather that get_weather answers.",
+    prefers_border=True,
+)
 
 
 @hookimpl
@@ -27,7 +54,10 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
     """Open the one HTTP client that all calls share, and return the tool."""
     # No timeout of httpx: it counts each read anew. OpenMeteo limits the whole request.
     client = httpx.AsyncClient(headers={"User-Agent": USER_AGENT}, timeout=None)  # noqa: S113
-    service = OpenMeteo(await exit_stack.enter_async_context(client), config)
+    await exit_stack.enter_async_context(client)
+    cache = Cache(seconds=config.cache_for, size=CACHED)
+    exit_stack.push_async_callback(cache.close)
+    service = OpenMeteo(client, config, cache)
     keep_out_of_the_log(config.api_key.get_secret_value(), exit_stack)
 
     @tool(
@@ -39,6 +69,7 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
             idempotent_hint=True,
             open_world_hint=True,
         ),
+        meta=shown_on(CARD),
     )
     async def get_weather(
         place: Annotated[
@@ -51,12 +82,16 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
             ),
         ],
         days: Annotated[
-            int, Field(ge=1, le=7, description="Days of forecast, today included: 1 to 7.")
-        ] = 3,
+            int,
+            Field(ge=1, le=DAYS, description=f"Days of forecast, today included: 1 to {DAYS}."),
+        ] = 5,
         units: Annotated[
-            Literal["metric", "imperial"],
-            Field(description="metric: °C, km/h, mm. imperial: °F, mph, inches."),
-        ] = "metric",
+            Choice,
+            Field(
+                description="metric: °C, km/h, mm. imperial: °F, mph, inches. Choose what the user "
+                "is used to, if that is known; auto is what is usual at the place."
+            ),
+        ] = "auto",
         country: Annotated[
             Annotated[str, Field(max_length=60)] | None,
             Field(
@@ -64,23 +99,64 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
                 "ISO 3166 code such as 'US' (safest) or the English name."
             ),
         ] = None,
-    ) -> Weather:
-        """Get the weather of a place: what it is now, and a forecast for today and up to 6 days on.
+        hours: Annotated[
+            int,
+            Field(
+                ge=0, le=HOURS, description=f"Hours of forecast, this one included: 0 to {HOURS}."
+            ),
+        ] = 12,
+    ) -> Annotated[CallToolResult, Weather]:
+        """Get the weather of a place: what it is now, hour by hour, and for up to 16 days.
 
-        Use it for any question about temperature, rain, snow, wind, sunrise or sunset today or in
-        the coming week. It knows neither past weather nor anything beyond seven days.
+        Use it for any question about temperature, rain, snow, wind, UV index, sunrise or sunset
+        now or in the coming two weeks, and about dangerous weather. It does not know past weather.
         Times are local to the place. Check `place` in the answer: it says which place was meant.
         Data by Open-Meteo.com.
         """
         where = at_coordinates(place) or await find(service, Query.parse(place, country))
-        return await service.forecast(where, days=days, units=units)
+        system = system_of(units, config.units, where)
+        whole = await service.forecast(where, system)
+        return answer(excerpt(whole, days=days, hours=hours, system=system))
 
     return [get_weather]
+
+
+@hookimpl
+def mcpserve_resources() -> list[Resource]:
+    """Return the page on which the answer is shown."""
+    return [CARD]
 
 
 async def find(service: OpenMeteo, query: Query) -> Candidate:
     """Return the one place that is meant, or raise a ``ToolError`` that says how to name it."""
     return choose(query, await service.search(query))
+
+
+def system_of(asked: Choice, configured: Choice, where: Candidate) -> System:
+    """Return the units of an answer: as asked, else as configured, else as usual at the place."""
+    for choice in (asked, configured):
+        if choice != "auto":
+            return choice
+    return usual(where.country_code)
+
+
+def excerpt(weather: Weather, *, days: int, hours: int, system: System) -> Weather:
+    """Return as much of the forecast as was asked for, with warnings for these days."""
+    shown = weather.daily[:days]
+    changes = {
+        "hourly": weather.hourly[:hours],
+        "daily": shown,
+        "warnings": warnings(shown, weather.units, system),
+    }
+    return weather.model_copy(update=changes)
+
+
+def answer(weather: Weather) -> CallToolResult:
+    """Return the weather as data for programs, and as a text for whoever reads."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=summary(weather))],
+        structured_content=weather.model_dump(mode="json"),
+    )
 
 
 def keep_out_of_the_log(secret: str, exit_stack: AsyncExitStack) -> None:

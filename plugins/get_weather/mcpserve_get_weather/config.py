@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
+from mcpserve_get_weather.units import Choice
+
 FREE_HOSTS = frozenset({"geocoding-api.open-meteo.com", "api.open-meteo.com"})
 
 
@@ -29,6 +31,18 @@ class Config(BaseModel):
         "en",
         pattern="^[a-z]{2}$",
         description="Language of the names of places, regions and countries, given and answered.",
+    )
+    units: Choice = Field(
+        "auto",
+        description="Units of calls that leave the choice open: metric, imperial, or auto for "
+        "those of the place's country.",
+    )
+    cache_for: float = Field(
+        600.0,
+        ge=0,
+        le=86400,
+        description="Seconds for which the weather of a place is kept and not asked for again. "
+        "0: it is asked for each time, once for calls at the same moment.",
     )
     api_key: SecretStr = Field(
         SecretStr(""), description="Key of a paying customer of Open-Meteo. Empty: none is sent."

@@ -1,33 +1,26 @@
 """The two services of Open-Meteo over HTTP. Whatever goes wrong there is a ``ToolError``."""
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from pydantic import BaseModel, HttpUrl
 
 from mcpserve import ToolError
+from mcpserve_get_weather.cache import Cache
 from mcpserve_get_weather.config import Config
 from mcpserve_get_weather.places import Candidate, Query
-from mcpserve_get_weather.report import CURRENT, DAILY, Weather, weather
+from mcpserve_get_weather.report import CURRENT, DAILY, HOURLY, Weather, weather
+from mcpserve_get_weather.units import PARAMETERS, System
 
 RESULTS = 100
 """The most that the geocoding service returns: regions are sorted out here."""
 
-UNIT_PARAMETERS = {
-    "metric": {
-        "temperature_unit": "celsius",
-        "wind_speed_unit": "kmh",
-        "precipitation_unit": "mm",
-    },
-    "imperial": {
-        "temperature_unit": "fahrenheit",
-        "wind_speed_unit": "mph",
-        "precipitation_unit": "inch",
-    },
-}
+DAYS, HOURS = 16, 48
+"""What is always asked for, whatever of it is shown, so that one answer serves many calls."""
 
 UNREADABLE = (
     "The weather service gave an answer that cannot be read. This is not due to the arguments; "
@@ -43,13 +36,23 @@ class SearchResults(BaseModel):
 
 @dataclass(frozen=True)
 class OpenMeteo:
-    """The services behind one shared HTTP client."""
+    """The services behind one shared HTTP client and one cache."""
 
     http: httpx.AsyncClient = field(repr=False)
     config: Config
+    cache: Cache = field(repr=False)
 
     async def search(self, query: Query) -> list[Candidate]:
         """Return the places that may be meant, most relevant first; empty if there are none."""
+        key = ("search", query.name, query.country_code)
+        return await self.cache.get(key, functools.partial(self._search, query))
+
+    async def forecast(self, where: Candidate, system: System) -> Weather:
+        """Return the weather at a place, as many days and hours as there are."""
+        key = ("forecast", where.label, where.latitude, where.longitude, system)
+        return await self.cache.get(key, functools.partial(self._forecast, where, system))
+
+    async def _search(self, query: Query) -> list[Candidate]:
         parameters = {
             "name": query.name,
             "count": str(RESULTS),
@@ -64,18 +67,17 @@ class OpenMeteo:
         except ValueError as error:
             raise ToolError(UNREADABLE) from error
 
-    async def forecast(
-        self, where: Candidate, *, days: int, units: Literal["metric", "imperial"]
-    ) -> Weather:
-        """Return the weather at a place."""
+    async def _forecast(self, where: Candidate, system: System) -> Weather:
         parameters = {
             "latitude": str(where.latitude),
             "longitude": str(where.longitude),
             "current": ",".join(CURRENT.values()),
+            "hourly": ",".join(HOURLY.values()),
             "daily": ",".join(DAILY.values()),
             "timezone": "auto",
-            "forecast_days": str(days),
-            **UNIT_PARAMETERS[units],
+            "forecast_days": str(DAYS),
+            "forecast_hours": str(HOURS),
+            **PARAMETERS[system],
         }
         answer = await self._get(self.config.forecast_url, "/v1/forecast", parameters)
         try:

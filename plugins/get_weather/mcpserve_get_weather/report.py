@@ -1,7 +1,7 @@
 """What the tool answers, and how the service's forecast is turned into it."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -45,6 +45,7 @@ CURRENT = {
     "feels_like": "apparent_temperature",
     "humidity": "relative_humidity_2m",
     "wind_speed": "wind_speed_10m",
+    "wind_gusts": "wind_gusts_10m",
     "wind_direction": "wind_direction_10m",
     "precipitation": "precipitation",
     "is_day": "is_day",
@@ -52,12 +53,28 @@ CURRENT = {
 }
 """Our name to the service's variable, for the weather now."""
 
+HOURLY = {
+    "temperature": "temperature_2m",
+    "feels_like": "apparent_temperature",
+    "precipitation": "precipitation",
+    "precipitation_probability": "precipitation_probability",
+    "wind_speed": "wind_speed_10m",
+    "wind_gusts": "wind_gusts_10m",
+    "uv_index": "uv_index",
+    "is_day": "is_day",
+    "condition": "weather_code",
+}
+"""Our name to the service's variable, for an hour."""
+
 DAILY = {
     "temperature_min": "temperature_2m_min",
     "temperature_max": "temperature_2m_max",
     "precipitation": "precipitation_sum",
     "precipitation_probability": "precipitation_probability_max",
+    "snowfall": "snowfall_sum",
     "wind_speed_max": "wind_speed_10m_max",
+    "wind_gusts_max": "wind_gusts_10m_max",
+    "uv_index_max": "uv_index_max",
     "sunrise": "sunrise",
     "sunset": "sunset",
     "condition": "weather_code",
@@ -88,6 +105,7 @@ class Units(BaseModel):
     temperature: str
     wind_speed: str
     precipitation: str
+    snowfall: str
 
 
 class Current(BaseModel):
@@ -98,8 +116,24 @@ class Current(BaseModel):
     feels_like: float | None
     humidity: float | None = Field(description="Relative humidity in percent.")
     wind_speed: float | None
+    wind_gusts: float | None
     wind_direction: float | None = Field(description="Degrees the wind comes from; 0 is north.")
     precipitation: float | None = Field(description="In the last minutes up to now.")
+    condition: str | None = Field(description="The weather in words.")
+    is_day: bool | None
+
+
+class Hour(BaseModel):
+    """An hour of the forecast. null: not known."""
+
+    time: str = Field(description="Local time at which it begins, ISO 8601.")
+    temperature: float | None
+    feels_like: float | None
+    precipitation: float | None = Field(description="In the hour before.")
+    precipitation_probability: float | None = Field(description="Percent.")
+    wind_speed: float | None
+    wind_gusts: float | None
+    uv_index: float | None
     condition: str | None = Field(description="The weather in words.")
     is_day: bool | None
 
@@ -112,7 +146,10 @@ class Day(BaseModel):
     temperature_max: float | None
     precipitation: float | None = Field(description="Sum of the day: rain, showers and snow.")
     precipitation_probability: float | None = Field(description="Percent.")
+    snowfall: float | None = Field(description="Depth of the day's new snow.")
     wind_speed_max: float | None
+    wind_gusts_max: float | None
+    uv_index_max: float | None
     condition: str | None = Field(description="The most severe weather of the day in words.")
     sunrise: str | None = Field(
         description="Local time, ISO 8601. The same as sunset: the sun does not rise."
@@ -121,21 +158,26 @@ class Day(BaseModel):
 
 
 class Weather(BaseModel):
-    """Weather now, and a forecast that begins today."""
+    """Weather now, and a forecast that begins with this hour and today."""
 
     place: Place
     units: Units
     current: Current
+    warnings: list[str] = Field(
+        description="Hazards on the days of the forecast, by fixed limits. "
+        "These are not the official warnings of a weather service."
+    )
+    hourly: list[Hour]
     daily: list[Day]
 
 
 def weather(where: Candidate, forecast: Mapping[str, Any]) -> Weather:
-    """Turn a forecast of the service into an answer.
+    """Turn a forecast of the service into an answer that warns of nothing yet.
 
     Raises :class:`KeyError`, :class:`TypeError` or :class:`ValueError` if it has another form.
     """
-    current, daily = forecast["current"], forecast["daily"]
-    columns = {"date": daily["time"]} | renamed(daily, DAILY)
+    current, hourly, daily = forecast["current"], forecast["hourly"], forecast["daily"]
+    snowfall = forecast["daily_units"]["snowfall_sum"]
     return Weather(
         place=Place(
             name=where.name,
@@ -145,13 +187,18 @@ def weather(where: Candidate, forecast: Mapping[str, Any]) -> Weather:
             longitude=where.longitude,
             timezone=forecast["timezone"],
         ),
-        units=Units(**renamed(forecast["current_units"], UNITS)),
+        units=Units(**renamed(forecast["current_units"], UNITS), snowfall=snowfall),
         current=Current(**in_words({"time": current["time"]} | renamed(current, CURRENT))),
-        daily=[
-            Day(**in_words(dict(zip(columns, values, strict=True))))
-            for values in zip(*columns.values(), strict=True)
-        ],
+        warnings=[],
+        hourly=[Hour(**each) for each in rows({"time": hourly["time"]} | renamed(hourly, HOURLY))],
+        daily=[Day(**each) for each in rows({"date": daily["time"]} | renamed(daily, DAILY))],
     )
+
+
+def rows(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Turn columns of equal length into rows."""
+    for values in zip(*columns.values(), strict=True):
+        yield in_words(dict(zip(columns, values, strict=True)))
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

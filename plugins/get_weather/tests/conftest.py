@@ -5,6 +5,7 @@ import inspect
 import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import mcpserve_get_weather
 import pytest
@@ -105,6 +106,12 @@ VARIABLES = {
     "precipitation": 0.10,
     "is_day": 1,
     "weather_code": 61,
+    "wind_gusts_10m": 33.5,
+    "precipitation_probability": 35,
+    "uv_index": 3.85,
+    "wind_gusts_10m_max": 47.2,
+    "uv_index_max": 4.3,
+    "snowfall_sum": 0.0,
     "temperature_2m_min": 14.2,
     "temperature_2m_max": 24.0,
     "precipitation_sum": 2.30,
@@ -118,12 +125,13 @@ UNITS = {
     "wind_speed_10m": {"kmh": "km/h", "mph": "mp/h"},
     "precipitation": {"mm": "mm", "inch": "inch"},
 }
+FIRST_HOUR = datetime.fromisoformat("2026-09-23T14:00")
 
 
 def forecast(asked):
     """Return the forecast for these query parameters, or the service's error."""
-    current, daily = asked["current"].split(","), asked["daily"].split(",")
-    if unknown := {*current, *daily} - VARIABLES.keys():
+    current, hourly, daily = (asked[part].split(",") for part in ("current", "hourly", "daily"))
+    if unknown := {*current, *hourly, *daily} - VARIABLES.keys():
         return 400, {
             "error": True,
             "reason": f"Cannot initialize VariableOrSpread from invalid String value {unknown}.",
@@ -132,7 +140,7 @@ def forecast(asked):
     units = {
         variable: words[unit] for (variable, words), unit in zip(UNITS.items(), chosen, strict=True)
     }
-    days = int(asked["forecast_days"])
+    days, hours = int(asked["forecast_days"]), int(asked["forecast_hours"])
     return 200, {
         "latitude": 48.86,
         "longitude": 2.3399997,
@@ -144,8 +152,13 @@ def forecast(asked):
         "current_units": {"time": "iso8601", "interval": "seconds"} | units,
         "current": {"time": "2026-09-23T14:15", "interval": 900}
         | {variable: VARIABLES[variable] for variable in current},
-        "daily_units": {"time": "iso8601"},
-        "daily": {"time": [f"2026-09-{23 + day}" for day in range(days)]}
+        "hourly": {
+            "time": [f"{FIRST_HOUR + timedelta(hours=n):%Y-%m-%dT%H:%M}" for n in range(hours)]
+        }
+        | {variable: [VARIABLES[variable]] * hours for variable in hourly},
+        "daily_units": {"time": "iso8601"}
+        | {"snowfall_sum": {"mm": "cm", "inch": "inch"}[asked["precipitation_unit"]]},
+        "daily": {"time": [f"{FIRST_HOUR + timedelta(days=n):%Y-%m-%d}" for n in range(days)]}
         | {variable: [VARIABLES[variable]] * days for variable in daily},
     }
 

@@ -9,14 +9,17 @@ from mcpserve.testing import load_plugin
 
 async def test_answer_has_place_units_current_weather_and_days(weather):
     async with weather() as (plugin, _):
-        result = await plugin.call("get_weather", place="Paris", days=2)
+        result = await plugin.call("get_weather", place="Paris", days=2, hours=1)
     assert not result.is_error
     day = {
         "temperature_min": 14.2,
         "temperature_max": 24.0,
         "precipitation": 2.3,
         "precipitation_probability": 48.0,
+        "snowfall": 0.0,
         "wind_speed_max": 19.8,
+        "wind_gusts_max": 47.2,
+        "uv_index_max": 4.3,
         "condition": "light rain",
         "sunrise": "2026-09-23T07:31",
         "sunset": "2026-09-23T19:42",
@@ -30,18 +33,39 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
             "longitude": 2.3488,
             "timezone": "Europe/Paris",
         },
-        "units": {"temperature": "°C", "wind_speed": "km/h", "precipitation": "mm"},
+        "units": {
+            "temperature": "°C",
+            "wind_speed": "km/h",
+            "precipitation": "mm",
+            "snowfall": "cm",
+        },
         "current": {
             "time": "2026-09-23T14:15",
             "temperature": 21.4,
             "feels_like": 20.9,
             "humidity": 55.0,
             "wind_speed": 11.2,
+            "wind_gusts": 33.5,
             "wind_direction": 240.0,
             "precipitation": 0.1,
             "condition": "light rain",
             "is_day": True,
         },
+        "warnings": [],
+        "hourly": [
+            {
+                "time": "2026-09-23T14:00",
+                "temperature": 21.4,
+                "feels_like": 20.9,
+                "precipitation": 0.1,
+                "precipitation_probability": 35.0,
+                "wind_speed": 11.2,
+                "wind_gusts": 33.5,
+                "uv_index": 3.85,
+                "condition": "light rain",
+                "is_day": True,
+            }
+        ],
         "daily": [{"date": "2026-09-23", **day}, {"date": "2026-09-24", **day}],
     }
 
@@ -51,14 +75,18 @@ async def test_forecast_is_asked_for_the_coordinates_that_were_found(weather):
         await plugin.call("get_weather", place="Paris")
     asked = upstream.asked[1]
     assert (asked["latitude"], asked["longitude"]) == ("48.85341", "2.3488")
-    assert (asked["timezone"], asked["forecast_days"]) == ("auto", "3")
+    assert asked["timezone"] == "auto"
 
 
 async def test_imperial_units_are_asked_for_and_named(weather):
     async with weather() as (plugin, _):
         result = await plugin.call("get_weather", place="Paris", units="imperial")
-    units = {"temperature": "°F", "wind_speed": "mp/h", "precipitation": "inch"}
-    assert result.structured_content["units"] == units
+    assert result.structured_content["units"] == {
+        "temperature": "°F",
+        "wind_speed": "mp/h",
+        "precipitation": "inch",
+        "snowfall": "inch",
+    }
 
 
 async def test_coordinates_need_no_search(weather):
@@ -85,7 +113,7 @@ async def test_coordinates_off_the_earth_are_refused_with_the_ranges(weather, pl
     assert not upstream.requests
 
 
-@pytest.mark.parametrize("days", [0, 8])
+@pytest.mark.parametrize("days", [0, 17])
 async def test_days_out_of_range_are_named_before_anything_is_asked(weather, days):
     async with weather() as (plugin, upstream):
         result = await plugin.call("get_weather", place="Paris", days=days)
@@ -157,9 +185,11 @@ async def test_schema_tells_a_model_the_ranges_and_that_nothing_is_changed(weath
         (bound,) = plugin.tools
     definition = bound.offer.definition
     days = definition.input_schema["properties"]["days"]
-    assert (days["minimum"], days["maximum"], days["default"]) == (1, 7, 3)
+    assert (days["minimum"], days["maximum"], days["default"]) == (1, 16, 5)
     assert definition.input_schema["required"] == ["place"]
     assert definition.annotations.read_only_hint
     assert definition.annotations.destructive_hint is False
     assert definition.annotations.open_world_hint
-    assert definition.output_schema["required"] == ["place", "units", "current", "daily"]
+    assert definition.output_schema["required"] == [
+        *("place", "units", "current", "warnings", "hourly", "daily")
+    ]

@@ -1,17 +1,17 @@
-"""Web search: one tool, ``search_web``, over the provider that the operator chose."""
+"""Searching the web over the provider that the operator chose, and reading pages of it."""
 
-import inspect
-from contextlib import AsyncExitStack
-from typing import Annotated
+from contextlib import AsyncExitStack, closing
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from mcpserve import Tool, ToolAnnotations, ToolError, hookimpl, tool
+from mcpserve import Tool, hookimpl
 from mcpserve_search_web.config import Choice, Config
-from mcpserve_search_web.provider import USER_AGENT, Provider
-from mcpserve_search_web.results import SearchResults, tidy
-from mcpserve_search_web.upstream import fetch
+from mcpserve_search_web.extraction import Extractor
+from mcpserve_search_web.fetching import make_fetch
+from mcpserve_search_web.pages import Pages
+from mcpserve_search_web.provider import USER_AGENT
+from mcpserve_search_web.searching import make_search, make_search_web
 
 
 @hookimpl
@@ -22,7 +22,7 @@ def mcpserve_config() -> type[BaseModel]:
 
 @hookimpl
 async def mcpserve_tools(config: Choice, exit_stack: AsyncExitStack) -> list[Tool]:
-    """Return the tool, described for the provider that it asks."""
+    """Return the tools; those that search are described for the provider that they ask."""
     http = await exit_stack.enter_async_context(
         httpx.AsyncClient(
             timeout=config.timeout,
@@ -31,53 +31,10 @@ async def mcpserve_tools(config: Choice, exit_stack: AsyncExitStack) -> list[Too
             follow_redirects=False,
         )
     )
-    return [make_tool(http, config.provider, config.chosen)]
-
-
-def make_tool(http: httpx.AsyncClient, name: str, provider: Provider) -> Tool:
-    """Return ``search_web`` over this provider."""
-
-    async def search_web(
-        query: Annotated[
-            str, Field(description="What to search for: a few words, as for a search engine.")
-        ],
-        limit: Annotated[
-            int, Field(ge=1, le=20, description="How many results to return at the most.")
-        ] = 5,
-    ) -> SearchResults:
-        """Search and get titles, URLs and short snippets, best match first.
-
-        Use it for facts that may be newer than your knowledge or that need a source. Snippets are
-        excerpts written by others: open or cite the URL instead of trusting a snippet alone.
-        """
-        query = check_query(query, longest=provider.longest_query)
-        found = await fetch(http, provider, name=name, query=query, limit=limit)
-        results = tidy(found, limit=limit)
-        note = None if results else f"Nothing was found. {provider.coverage} Try other words."
-        return SearchResults(provider=name, query=query, results=results, note=note)
-
-    return tool(
-        title="Web search",
-        description=f"{inspect.getdoc(search_web)}\n\n{provider.coverage} "
-        f"A query has at most {provider.longest_query} characters.",
-        annotations=ToolAnnotations(
-            title="Web search",
-            read_only_hint=True,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=True,
-        ),
-    )(search_web)
-
-
-def check_query(query: str, *, longest: int) -> str:
-    """Return the query without space around it. Raises :class:`ToolError`."""
-    query = query.strip()
-    if not query:
-        raise ToolError("The query is empty: say what to search for.")
-    if len(query) > longest:
-        raise ToolError(
-            f"The query has {len(query)} characters and at most {longest} are accepted: "
-            "keep the few words that matter."
-        )
-    return query
+    pages = exit_stack.enter_context(closing(Pages(config.fetch)))
+    extractor = exit_stack.enter_context(closing(Extractor(config.fetch.max_bytes)))
+    return [
+        make_search_web(http, config.provider, config.chosen),
+        make_search(http, config.provider, config.chosen),
+        make_fetch(pages, extractor, max_characters=config.fetch.max_characters),
+    ]

@@ -2,10 +2,47 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
+from mcpserve import __version__
 from mcpserve_search_web.provider import Provider
 from mcpserve_search_web.providers import DEFAULT, PROVIDERS
+
+
+class Fetching(BaseModel):
+    """What the tool ``fetch`` may read, and how much of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_characters: int = Field(
+        20_000, ge=1_000, description="Characters of one answer; the rest is had with offset."
+    )
+    max_bytes: int = Field(
+        3_000_000, ge=10_000, le=20_000_000, description="Longest page, unpacked."
+    )
+    timeout: float = Field(15, gt=0, le=60, description="Seconds for a page, redirects included.")
+    user_agent: str = Field(
+        f"Mozilla/5.0 (compatible; mcpserve/{__version__})",
+        pattern=r"^[ -~]+$",
+        description="User-Agent that sites see.",
+    )
+    ports: frozenset[int] = Field(
+        frozenset({80, 443}),
+        description="Ports that may be asked; others belong to services that are no web sites.",
+    )
+    private_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Networks that are not public and may be read nevertheless, e.g. "
+        "10.1.0.0/16: everybody who may call fetch can read all that is there.",
+    )
 
 
 class Choice(BaseModel):
@@ -19,6 +56,7 @@ class Choice(BaseModel):
     timeout: float = Field(
         10, gt=0, le=60, description="Seconds to wait for a connection, and then for an answer."
     )
+    fetch: Fetching = Field(Fetching(), description=Fetching.__doc__)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,7 +1,9 @@
 """What a search service is to this plugin, and the types of settings that several share."""
 
 import re
-from typing import Annotated, ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,19 +17,43 @@ USER_AGENT = f"mcpserve/{__version__} httpx/{httpx.__version__}"
 CONFIG = "plugins.search_web.config"
 """Where the operator finds the settings that messages speak of."""
 
+TimeRange = Literal["day", "week", "month", "year"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for. A provider is asked only for filters that it says it has."""
+
+    query: str
+    limit: int
+    time_range: TimeRange | None = None
+    """Only what was published or changed in this time."""
+    domains: Sequence[str] = ()
+    """Only pages of these hosts and of those below them; the results are checked again."""
+
+    @property
+    def with_sites(self) -> str:
+        """The query with the domains as operators, for a service that has no other filter."""
+        sites = " OR ".join(f"site:{domain}" for domain in self.domains)
+        if len(self.domains) > 1:
+            sites = f"({sites})"
+        return f"{self.query} {sites}".rstrip()
+
 
 class Provider(Protocol):
     """A search service: a frozen model that holds its settings and knows its format.
 
-    It does no error handling: :func:`mcpserve_search_web.upstream.fetch` does it for all.
+    It does no error handling: :func:`mcpserve_search_web.upstream.ask` does it for all.
     """
 
     coverage: ClassVar[str]
     """One sentence for the model: what is searched."""
     longest_query: ClassVar[int]
     """In characters."""
+    filters: ClassVar[frozenset[str]]
+    """Which of ``time_range`` and ``domains`` it has."""
 
-    async def ask(self, http: httpx.AsyncClient, query: str, *, limit: int) -> httpx.Response:
+    async def ask(self, http: httpx.AsyncClient, search: Search) -> httpx.Response:
         """Send the search. Lets the exceptions of httpx through."""
 
     def found(self, body: bytes) -> list[Found]:

@@ -2,11 +2,13 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from mcpserve import SearchResult, SearchResults
 
 LONGEST_TEXT = 2000
 """Characters of a snippet: it shall inform a model, not fill its context."""
@@ -24,24 +26,14 @@ TAG = re.compile(
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 
 
-class Result(BaseModel):
-    """One page that was found."""
-
-    title: str = Field(description="Title of the page.")
-    url: str = Field(description="Address of the page.")
-    snippet: str = Field(description="Excerpt or summary; plain text, may be empty.")
-    published: str | None = Field(
-        None, description="When the page was published or last changed, in the service's words."
-    )
-
-
-class SearchResults(BaseModel):
-    """What a search found."""
+class WebResults(SearchResults):
+    """What a search of the web found."""
 
     provider: str = Field(description="The service that searched.")
     query: str = Field(description="What was searched for.")
-    results: list[Result] = Field(description="The pages, best match first.")
-    note: str | None = Field(None, description="What to know if nothing was found.")
+    note: str = Field(
+        "", exclude_if=lambda note: not note, description="What to know if nothing was found."
+    )
 
 
 @dataclass(frozen=True)
@@ -54,27 +46,37 @@ class Found:
     published: str | None = None
 
 
-def tidy(found: Iterable[Found], *, limit: int) -> list[Result]:
-    """Keep the first ``limit`` pages that have a web address, each address once, in order."""
-    results: dict[str, Result] = {}
+def tidy(found: Iterable[Found], *, limit: int, domains: Sequence[str] = ()) -> list[SearchResult]:
+    """Keep the first ``limit`` pages that have a web address, each address once, in order.
+
+    If there are ``domains``, only pages of these hosts and of those below them.
+    """
+    results: dict[str, SearchResult] = {}
     for page in found:
-        if page.url and page.url not in results and is_web_url(page.url):
-            results[page.url] = Result(
+        if page.url and page.url not in results and is_web_url(page.url, domains):
+            results[page.url] = SearchResult(
+                id=page.url,
                 title=plain_text(page.title) or page.url,
                 url=page.url,
                 snippet=plain_text(page.snippet),
-                published=plain_text(page.published) or None,
+                published=plain_text(page.published),
             )
     return list(results.values())[:limit]
 
 
-def is_web_url(url: str) -> bool:
-    """Whether the URL is absolute and of the scheme http or https."""
+def is_web_url(url: str, domains: Sequence[str] = ()) -> bool:
+    """Whether the URL is absolute, of the scheme http or https, and of one of the domains, if any.
+
+    A host belongs to its own domain and to all above it.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return False
+    host = f".{parts.hostname}"
+    return not domains or any(host.endswith(f".{domain}") for domain in domains)
 
 
 def plain_text(text: str | None) -> str:

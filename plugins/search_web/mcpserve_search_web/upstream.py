@@ -7,19 +7,19 @@ import httpx
 from pydantic import ValidationError
 
 from mcpserve import ToolError
-from mcpserve_search_web.provider import CONFIG, Provider
+from mcpserve_search_web.provider import CONFIG, Provider, Search
 from mcpserve_search_web.results import Found
 
 
-async def fetch(
-    http: httpx.AsyncClient, provider: Provider, *, name: str, query: str, limit: int
+async def ask(
+    http: httpx.AsyncClient, provider: Provider, search: Search, *, name: str
 ) -> list[Found]:
     """Return what the provider found.
 
     Raises :class:`ToolError`, which never quotes a failed answer: that may repeat the key.
     """
     try:
-        response = await provider.ask(http, query, limit=limit)
+        response = await provider.ask(http, search)
     except httpx.TimeoutException as error:
         raise ToolError(
             f"{name} did not answer in time: try again, and if that goes on, the operator must "
@@ -44,13 +44,13 @@ async def fetch(
 
 def what_to_do(response: httpx.Response, *, name: str, advice: str) -> str:
     """Return the advice of the provider, or what the status alone tells."""
-    status = response.status_code
+    status, pause = response.status_code, wait(response.headers.get("Retry-After", ""))
     if status == 429:
-        return "; ".join(filter(None, [f"too many searches, {wait(response)}", advice]))
+        return "; ".join(filter(None, [f"too many searches, {pause}", advice]))
     if advice:
         return advice
     if status >= 500:
-        return f"it has a problem of its own, {wait(response)} and try again"
+        return f"it has a problem of its own, {pause} and try again"
     if status in (401, 403):
         return f"it refuses access, the operator must check {CONFIG}.{name}"
     if response.is_redirect:
@@ -61,9 +61,8 @@ def what_to_do(response: httpx.Response, *, name: str, advice: str) -> str:
     )
 
 
-def wait(response: httpx.Response) -> str:
-    """Say how long to wait, by ``Retry-After`` if there is one (RFC 9110 §10.2.3)."""
-    told = response.headers.get("Retry-After", "")
+def wait(told: str) -> str:
+    """Say how long to wait, by what ``Retry-After`` told, if anything (RFC 9110 §10.2.3)."""
     if re.fullmatch(r"[0-9]{1,6}", told):
         return f"wait {told} s"
     try:

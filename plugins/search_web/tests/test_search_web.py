@@ -205,19 +205,17 @@ async def test_wikipedia_is_asked_through_its_official_api() -> None:
         "query": "units",
         "results": [
             {
+                "id": f"{upstream.url}/wiki/C%2B%2B_%26_%C3%85ngstr%C3%B6m/Test_(unit)%3F",
                 "title": "C++ & Ångström/Test (unit)?",
                 "url": f"{upstream.url}/wiki/C%2B%2B_%26_%C3%85ngstr%C3%B6m/Test_(unit)%3F",
                 "snippet": "A unit & more, <ref>",
-                "published": None,
             },
             {
+                "id": f"{upstream.url}/wiki/Plain",
                 "title": "Plain",
                 "url": f"{upstream.url}/wiki/Plain",
-                "snippet": "",
-                "published": None,
             },
         ],
-        "note": None,
     }
 
 
@@ -231,12 +229,13 @@ async def test_searxng_is_asked_for_json() -> None:
     assert request.uri == "/searx/search?q=units&format=json"
     assert answer["results"] == [
         {
+            "id": "https://a.example/1",
             "title": "One",
             "url": "https://a.example/1",
             "snippet": "First result",
             "published": "2026-01-02T03:04:05",
         },
-        {"title": "Two", "url": "https://a.example/2", "snippet": "", "published": None},
+        {"id": "https://a.example/2", "title": "Two", "url": "https://a.example/2"},
     ]
 
 
@@ -248,15 +247,16 @@ async def test_brave_is_asked_with_its_token() -> None:
     assert request.headers["X-Subscription-Token"] == CANARY
     assert answer["results"] == [
         {
+            "id": "https://b.example/",
             "title": "Brave & bold",
             "url": "https://b.example/",
             "snippet": "It's a unit",
             "published": "2026-02-03T00:00:00",
         },
         {
+            "id": "https://b.example/2",
             "title": "No date",
             "url": "https://b.example/2",
-            "snippet": "",
             "published": "2 d ago",
         },
     ]
@@ -272,10 +272,10 @@ async def test_tavily_is_asked_with_its_key() -> None:
     assert json.loads(request.body) == {"query": "units", "max_results": 7}
     assert answer["results"] == [
         {
+            "id": "https://t.example/",
             "title": "T",
             "url": "https://t.example/",
             "snippet": "vector<int> of units",
-            "published": None,
         }
     ]
 
@@ -597,7 +597,7 @@ async def test_the_line_end_of_a_secret_file_does_no_harm() -> None:
 @pytest.mark.parametrize("config", [{}, {"wikipedia": None}, {"provider": "wikipedia"}])
 async def test_wikipedia_is_searched_without_any_settings(config: dict[str, Any]) -> None:
     async with load_plugin(mcpserve_search_web, config) as plugin:
-        [bound] = plugin.tools
+        bound = plugin.tools.get("search_web")
     assert "Only the articles of Wikipedia are searched" in bound.offer.description
     assert "at most 300 characters" in bound.offer.description
 
@@ -606,7 +606,7 @@ async def test_the_tool_is_described_to_clients() -> None:
     async with load_plugin(
         mcpserve_search_web, {"provider": "tavily", "tavily": {"keyless": True}}
     ) as plugin:
-        [bound] = plugin.tools
+        bound = plugin.tools.get("search_web")
     definition = bound.offer.definition
     assert definition.name == "search_web"
     assert "The web is searched, through Tavily." in definition.description

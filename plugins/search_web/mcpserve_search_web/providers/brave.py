@@ -5,7 +5,7 @@ from typing import ClassVar
 import httpx
 from pydantic import BaseModel, Field
 
-from mcpserve_search_web.provider import CONFIG, ApiKey, BaseUrl
+from mcpserve_search_web.provider import CONFIG, ApiKey, BaseUrl, Search
 from mcpserve_search_web.results import Found
 
 CHECK_KEY = f"it refuses the key, the operator must check {CONFIG}.brave.api_key"
@@ -16,15 +16,19 @@ class Brave(BaseModel, extra="forbid", frozen=True):
 
     coverage: ClassVar[str] = "The web is searched, through Brave Search."
     longest_query: ClassVar[int] = 400
+    filters: ClassVar[frozenset[str]] = frozenset({"time_range", "domains"})
 
     api_key: ApiKey = Field(description="The subscription token.")
     base_url: BaseUrl = Field("https://api.search.brave.com", description="Where the API is.")
 
-    async def ask(self, http: httpx.AsyncClient, query: str, *, limit: int) -> httpx.Response:
+    async def ask(self, http: httpx.AsyncClient, search: Search) -> httpx.Response:
         """See :class:`~mcpserve_search_web.provider.Provider`."""
+        params: dict[str, str | int] = {"q": search.with_sites, "count": search.limit}
+        if search.time_range:
+            params["freshness"] = f"p{search.time_range[0]}"
         return await http.get(
             f"{self.base_url}/res/v1/web/search",
-            params={"q": query, "count": limit},
+            params=params,
             headers={"X-Subscription-Token": self.api_key.get_secret_value()},
         )
 

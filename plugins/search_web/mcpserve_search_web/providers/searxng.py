@@ -6,7 +6,7 @@ import httpx
 from pydantic import BaseModel, Field
 
 from mcpserve import ToolError
-from mcpserve_search_web.provider import BaseUrl
+from mcpserve_search_web.provider import BaseUrl, Search
 from mcpserve_search_web.results import Found, plain_text
 
 ADVICE = {
@@ -22,12 +22,16 @@ class SearXNG(BaseModel, extra="forbid", frozen=True):
     coverage: ClassVar[str] = "The web is searched, through a SearXNG instance."
     # The service has no limit; as part of a URL, 400 characters fit into 4 KiB.
     longest_query: ClassVar[int] = 400
+    filters: ClassVar[frozenset[str]] = frozenset({"time_range", "domains"})
 
     base_url: BaseUrl = Field(description="The instance, e.g. http://localhost:8080.")
 
-    async def ask(self, http: httpx.AsyncClient, query: str, *, limit: int) -> httpx.Response:
+    async def ask(self, http: httpx.AsyncClient, search: Search) -> httpx.Response:
         """See :class:`~mcpserve_search_web.provider.Provider`. SearXNG takes no limit."""
-        return await http.get(f"{self.base_url}/search", params={"q": query, "format": "json"})
+        params = {"q": search.with_sites, "format": "json"}
+        if search.time_range:
+            params["time_range"] = search.time_range
+        return await http.get(f"{self.base_url}/search", params=params)
 
     def found(self, body: bytes) -> list[Found]:
         """See :class:`~mcpserve_search_web.provider.Provider`."""

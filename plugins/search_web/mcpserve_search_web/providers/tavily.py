@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 import httpx
 from pydantic import BaseModel, Field, model_validator
 
-from mcpserve_search_web.provider import CONFIG, ApiKey, BaseUrl
+from mcpserve_search_web.provider import CONFIG, ApiKey, BaseUrl, Search
 from mcpserve_search_web.results import Found
 
 
@@ -14,6 +14,7 @@ class Tavily(BaseModel, extra="forbid", frozen=True):
 
     coverage: ClassVar[str] = "The web is searched, through Tavily."
     longest_query: ClassVar[int] = 400
+    filters: ClassVar[frozenset[str]] = frozenset({"time_range", "domains"})
 
     api_key: ApiKey | None = Field(None, description="The API key.")
     keyless: bool = Field(
@@ -27,15 +28,20 @@ class Tavily(BaseModel, extra="forbid", frozen=True):
             raise ValueError("needs either api_key, or keyless: true for a few searches without")
         return self
 
-    async def ask(self, http: httpx.AsyncClient, query: str, *, limit: int) -> httpx.Response:
+    async def ask(self, http: httpx.AsyncClient, search: Search) -> httpx.Response:
         """See :class:`~mcpserve_search_web.provider.Provider`."""
         if self.api_key is None:
             headers = {"X-Tavily-Access-Mode": "keyless"}
         else:
             headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+        asked: dict[str, object] = {"query": search.query, "max_results": search.limit}
+        if search.time_range:
+            asked["time_range"] = search.time_range
+        if search.domains:
+            asked["include_domains"] = list(search.domains)
         return await http.post(
             f"{self.base_url}/search",
-            json={"query": query, "max_results": limit},
+            json=asked,
             headers=headers,
         )
 

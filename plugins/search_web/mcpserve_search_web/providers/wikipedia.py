@@ -7,7 +7,7 @@ import httpx
 from pydantic import BaseModel, Field, TypeAdapter
 
 from mcpserve import ToolError
-from mcpserve_search_web.provider import CONFIG, USER_AGENT, BaseUrl
+from mcpserve_search_web.provider import CONFIG, USER_AGENT, BaseUrl, Search
 from mcpserve_search_web.results import Found, plain_text
 
 
@@ -16,6 +16,7 @@ class Wikipedia(BaseModel, extra="forbid", frozen=True):
 
     coverage: ClassVar[str] = "Only the articles of Wikipedia are searched, not the whole web."
     longest_query: ClassVar[int] = 300
+    filters: ClassVar[frozenset[str]] = frozenset()
 
     base_url: BaseUrl = Field(
         "https://en.wikipedia.org",
@@ -28,7 +29,7 @@ class Wikipedia(BaseModel, extra="forbid", frozen=True):
         "Wikimedia asks of every client.",
     )
 
-    async def ask(self, http: httpx.AsyncClient, query: str, *, limit: int) -> httpx.Response:
+    async def ask(self, http: httpx.AsyncClient, search: Search) -> httpx.Response:
         """See :class:`~mcpserve_search_web.provider.Provider`."""
         product, library = USER_AGENT.split()
         agent = f"{product} ({self.contact}) {library}" if self.contact else USER_AGENT
@@ -37,8 +38,8 @@ class Wikipedia(BaseModel, extra="forbid", frozen=True):
             params={
                 "action": "query",
                 "list": "search",
-                "srsearch": query,
-                "srlimit": limit,
+                "srsearch": search.query,
+                "srlimit": search.limit,
                 "srprop": "snippet",
                 "format": "json",
                 "formatversion": 2,
