@@ -14,7 +14,6 @@ from mcp.shared.inbound import (
     MCP_PROTOCOL_VERSION_HEADER,
     InboundLadderRejection,
     classify_inbound_request,
-    unsupported_protocol_version_rejection,
 )
 from mcp_types import (
     HEADER_MISMATCH,
@@ -25,7 +24,7 @@ from mcp_types.version import (
     LATEST_HANDSHAKE_VERSION,
 )
 
-from mcpserve.protocol.messages import Headers, Rejected
+from mcpserve.protocol.messages import Headers, Rejected, refuse_unknown_version
 
 HEADERLESS_VERSION = "2025-03-26"
 """What a client speaks that names no version (MCP 2025-11-25, transports)."""
@@ -96,8 +95,7 @@ def choose_era(headers: Headers, message: Mapping[str, Any]) -> Era:
     if named is not None and enveloped in (None, named):
         if named in HANDSHAKE_PROTOCOL_VERSIONS:
             return Handshake(named)
-        if unknown := unsupported_protocol_version_rejection(named):
-            raise Rejected.by(unknown)
+        refuse_unknown_version(headers)
     verdict = classify_inbound_request(message, headers=headers.folded)
     if isinstance(verdict, InboundLadderRejection):
         raise Rejected.by(verdict)

@@ -13,13 +13,21 @@ from mcp.shared.inbound import (
 from mcp_types import (
     INVALID_REQUEST,
     PARSE_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
     ErrorData,
     JSONRPCNotification,
 )
 from mcp_types.version import (
+    HANDSHAKE_PROTOCOL_VERSIONS,
     MODERN_PROTOCOL_VERSIONS,
 )
 from pydantic import ValidationError
+
+TOLD_VERSIONS = [*reversed(MODERN_PROTOCOL_VERSIONS), "2025-11-25", "2025-06-18"]
+"""What a client may choose from, newest first.
+
+Older ones are served as far as that goes: 2025-03-26 has batches, 2024-11-05 another transport.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Reply:
 
     status: int
     body: bytes | None = None
+    unavailable: Exception | None = None
+    """Why there is no real answer now: to be told as HTTP 503, unless a stream has begun."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,31 @@ def parse(body: bytes) -> dict[str, Any]:
     return message
 
 
-def acknowledge(message: dict[str, Any]) -> Reply:
-    """Accept a notification and drop it: there is no state that it could change."""
+def refuse_unknown_version(headers: Headers) -> None:
+    """Refuse a version that is not served, whatever comes with it.
+
+    MCP 2025-11-25, transports; MCP 2026-07-28, versioning. Raises :class:`Rejected`.
+    """
+    named = headers.folded.get(MCP_PROTOCOL_VERSION_HEADER)
+    if named not in (None, *HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS):
+        raise Rejected(
+            UNSUPPORTED_PROTOCOL_VERSION,
+            "Unsupported protocol version",
+            {"supported": TOLD_VERSIONS, "requested": named},
+        )
+
+
+def acknowledge(message: dict[str, Any], headers: Headers) -> Reply:
+    """Accept a notification and drop it: there is no state that it could change.
+
+    Raises :class:`Rejected` for a version that is not served.
+    """
     try:
         JSONRPCNotification.model_validate(message)
     except ValidationError:
         error = ErrorData(code=INVALID_REQUEST, message="Not a JSON-RPC request or notification")
         return Reply(400, error_body(None, error))
+    refuse_unknown_version(headers)
     return Reply(202)
 
 
@@ -83,7 +111,7 @@ def refuse_malformed(message: dict[str, Any], headers: Headers) -> Reply:
     """Refuse what has an ``id`` and is no request; a handshake client may post responses."""
     is_response = "method" not in message and ("result" in message or "error" in message)
     named = headers.folded.get(MCP_PROTOCOL_VERSION_HEADER)
-    if is_response and named not in MODERN_PROTOCOL_VERSIONS:
+    if is_response and named in (None, *HANDSHAKE_PROTOCOL_VERSIONS):
         return Reply(202)
     error = ErrorData(code=INVALID_REQUEST, message="Not a valid JSON-RPC request")
     return Reply(400, error_body(readable_id(message), error))

@@ -15,10 +15,13 @@ from blackbox.foreign import (
     visit,
 )
 from e2e.process import free_port
-from serving import Flow
+from serving import Flow, serving
+
+from mcpserve import ToolContext, hookimpl
 
 CALL = ["--method", "tools/call", "--tool-name", "calculator", "--tool-arg", "expression=6*7"]
 ERAS = ["legacy", "modern"]
+SPOKEN = {"legacy": "2025-11-25", "auto": "2026-07-28", "modern": "2026-07-28"}
 WAYS = {"configured": ["--client-id", DESKTOP_CLIENT], "registers itself": []}
 
 
@@ -67,3 +70,45 @@ async def test_the_inspector_is_known_by_its_document(inspect, dsn, authority):
         assert await inspect(server, *options, "--client-metadata-url", DOCUMENT, asks=True) == 42
         [grant] = postgres.query(dsn, "SELECT client_id FROM mcp_sessions")
     assert grant == (DOCUMENT,)
+
+
+class Witness:
+    """A plugin that tells how it is called."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        async def witness(ctx: ToolContext) -> dict[str, str]:
+            """Report, and return what the request said of itself."""
+            await ctx.progress(1, 2, "half")
+            dispatch = ctx.send_progress.__self__
+            headers = dispatch.transport.headers
+            return {"spoken": headers["mcp-protocol-version"], "token": dispatch.progress_token}
+
+        return [witness]
+
+
+@pytest.mark.parametrize("era", SPOKEN)
+async def test_the_inspector_speaks_the_newest_version_of_an_era_and_reads_a_stream(
+    npm, dsn, tmp_path, era
+):
+    program = npm / "node_modules" / ".bin" / "mcp-inspector"
+    async with serving(dsn, made={"witness": Witness()}) as server:
+        token = (await Flow(server).tokens())["access_token"]
+        options = ["--protocol-era", era, "--header", f"Authorization: Bearer {token}"]
+        options += ["--method", "tools/call", "--tool-name", "witness"]
+        options += ["--tool-metadata", "progressToken=t", "--format", "json"]
+        env = {"MCP_STORAGE_DIR": str(tmp_path), "MCP_INSPECTOR_SECRET_STORE": "file"}
+        async with running("node", program, "--cli", server.resource, *options, **env) as inspector:
+            output, _ = await finish(inspector)
+    called = json.loads(output)["result"]["structuredContent"]
+    assert called == {"spoken": SPOKEN[era], "token": "t"}
+
+
+async def test_the_inspector_cannot_be_told_to_speak_an_older_version(npm):
+    program = npm / "node_modules" / ".bin" / "mcp-inspector"
+    options = ["--cli", "http://localhost/mcp", "--method", "tools/list"]
+    async with running("node", program, *options, "--protocol-era", "2025-06-18") as inspector:
+        _, errors = await inspector.communicate(b"")
+    assert b"Valid eras are: legacy, auto, modern" in errors

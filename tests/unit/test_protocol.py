@@ -109,7 +109,7 @@ async def test_an_unsupported_version_is_answered_with_the_supported_ones():
         message = request("tools/list", params)
         answer = await post(server, message, lines(UNKNOWN, "tools/list"))
         assert answer.body["error"]["data"] == {"supported": discovered, "requested": UNKNOWN}
-    assert discovered == [MODERN]
+    assert discovered == [MODERN, HANDSHAKE, "2025-06-18"]
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,19 @@ async def test_without_a_token_no_progress_is_sent(send):
     assert answer.sent == []
 
 
+@BOTH
+async def test_progress_that_is_no_more_than_before_is_not_sent(send):
+    async def go(ctx: ToolContext) -> str:
+        """Go back and forth."""
+        for step in (-1, -1, -2, 0, 0.5, 0.5, 0, 1):
+            await ctx.progress(step)
+        return ""
+
+    params = {"name": "go", "_meta": {"progressToken": 1}}
+    answer = await send(exchange(go), "tools/call", params)
+    assert [message["params"]["progress"] for message in answer.sent] == [-1, 0, 0.5, 1]
+
+
 async def test_progress_ends_with_the_answer():
     left = []
 
