@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from mcpserve.protocol.messages import Headers
 
 NAMES = {"traceparent", "tracestate", "baggage"}
@@ -23,6 +26,8 @@ BAGGAGE_MEMBER = re.compile(
 )
 LENGTH = 8192
 """What baggage may take (W3C Baggage); more would only keep a tool's own calls from arriving."""
+PROPAGATOR = TraceContextTextMapPropagator()
+"""Knows no baggage: what a client says about itself is not for whomever a tool asks."""
 
 
 def trace_of(meta: Any, headers: Headers) -> dict[str, str]:
@@ -63,3 +68,15 @@ def is_list(text: str, member: re.Pattern[str]) -> bool:
     return len(text) <= LENGTH and all(
         member.fullmatch(part.strip(" \t")) for part in text.split(",")
     )
+
+
+def remote_parent(trace: Mapping[str, str]) -> Context:
+    """Return a context in which a new span continues this trace, or begins one if it is none."""
+    return PROPAGATOR.extract(trace, Context())
+
+
+def current_trace(trace: Mapping[str, str]) -> dict[str, str]:
+    """Return this trace with the current span as the parent of what comes next."""
+    told = {name: value for name, value in trace.items() if name == "baggage"}
+    PROPAGATOR.inject(told)
+    return told
