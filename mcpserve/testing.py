@@ -20,7 +20,7 @@ from mcp_types import (
 
 from mcpserve import plugins
 from mcpserve.errors import PluginError
-from mcpserve.principal import Principal
+from mcpserve.principal import Principal, User
 from mcpserve.questions import InputRequired, Interview
 from mcpserve.registry import Registry, ToolCall
 from mcpserve.settings import PluginSettings
@@ -50,13 +50,15 @@ class LoadedPlugin:
         ``None`` if the person declines, or an answer of the protocol."""
         self.asked: list[tuple[str, InputRequest]] = []
         """Every question and its key, oldest first."""
+        self.user: User | None = User("test-user", "test", "test@example.org", email_verified=True)
+        """The person, as far as tools may know them; ``None``: nobody is logged in."""
         self.tools = registry.tools.observed_by(self.calls.append)
         """The plugin's tools, as the server would hold them."""
         self.resources = registry.resources
         """Its resources."""
         self.prompts = registry.prompts
         """Its prompts."""
-        self._principal = Principal("test-client", "test-user", registry.scopes | {CALL_SCOPE})
+        self._scopes = registry.scopes | {CALL_SCOPE}
 
     async def call(self, name: str, /, **arguments: Any) -> CallToolResult:
         """Call a tool as a client would, again and again until every question is answered.
@@ -95,8 +97,11 @@ class LoadedPlugin:
     async def _run(self, run: Callable[[ToolContext], Awaitable[Result]]) -> Result:
         """Run as often as it asks something."""
         interview = Interview(EVERYTHING)
+        principal = Principal("test-client", self.user.id if self.user else "", self._scopes)
         while True:
-            context = ToolContext(self._principal, self._record, self._record_log, interview)
+            context = ToolContext(
+                principal, self._record, self._record_log, interview, find_user=self._find_user
+            )
             try:
                 return await run(context)
             except InputRequired:
@@ -116,6 +121,9 @@ class LoadedPlugin:
                 return ElicitResult(action="accept", content=dict(content))
             case answer:
                 return answer
+
+    async def _find_user(self, principal: Principal) -> User | None:
+        return self.user
 
     async def _record(
         self, progress: float, total: float | None = None, message: str | None = None

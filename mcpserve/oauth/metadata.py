@@ -21,6 +21,10 @@ RESPONSE_TYPES = ["code"]
 SIGNING_ALGORITHMS = list(jwks.ALGORITHMS)
 """With what an assertion may be signed."""
 
+CLAIMS = ["sub", "name", "preferred_username", "email", "email_verified"]
+"""What UserInfo may tell of a person."""
+
+USERINFO_PATH = "/userinfo"
 MCP_PATH = "/mcp"
 PROTECTED_RESOURCE_PATH = f"/.well-known/oauth-protected-resource{MCP_PATH}"
 
@@ -62,6 +66,8 @@ def authorization_server(
         "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
         "scopes_supported": sorted(scopes),
         "authorization_response_iss_parameter_supported": True,
+        "userinfo_endpoint": issuer + USERINFO_PATH,
+        "claims_supported": CLAIMS,
     }
 
 
@@ -70,12 +76,14 @@ def openid_configuration(
 ) -> dict[str, Any]:
     """Return the same with the members that OpenID Connect Discovery §3 requires.
 
-    The ``openid`` scope is not offered, so no ID token is ever signed and the key set is empty.
+    No ID token is ever signed, whatever the scope: the key set is empty.
     """
     return authorization_server(issuer, scopes, clients=clients) | {
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
+        # Left out it would be true.
+        "request_uri_parameter_supported": False,
     }
 
 

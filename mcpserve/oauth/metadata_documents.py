@@ -17,7 +17,7 @@ from mcpserve.errors import DocumentError
 from mcpserve.oauth import clients, jwks, redirect_uris
 from mcpserve.oauth.documents import Documents
 from mcpserve.oauth.presets import Presets
-from mcpserve.oauth.scopes import OPENID_SCOPES, Scopes
+from mcpserve.oauth.scopes import LEFT_OUT, Scopes
 from mcpserve.oauth.store import clients as store
 from mcpserve.oauth.store.clients import Client
 from mcpserve.ratelimit import Limit
@@ -259,7 +259,7 @@ def _public_keys(published: Any) -> Mapping[str, Any]:
 
 def _scopes(document: Mapping[str, Any], scopes: Scopes) -> tuple[str, ...]:
     asked = dict.fromkeys((_text(document, "scope") or "").split())
-    return tuple(scope for scope in asked if scope in scopes.texts and scope not in OPENID_SCOPES)
+    return tuple(scope for scope in asked if scope in scopes.texts and scope not in LEFT_OUT)
 
 
 def _name(document: Mapping[str, Any]) -> str:

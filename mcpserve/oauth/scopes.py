@@ -9,13 +9,24 @@ from mcpserve.tools import CALL_SCOPE
 
 OFFLINE_ACCESS = "offline_access"
 
-BUILT_IN = {
+OPENID = "openid"
+PROFILE = "profile"
+EMAIL = "email"
+
+IDENTITY = {
+    OPENID: "Recognize you by the id of your account",
+    PROFILE: "Know your name",
+    EMAIL: "Know your e-mail address",
+}
+"""Who the person is (OpenID Connect Core §5.4): for UserInfo, and for tools that ask."""
+
+BUILT_IN = IDENTITY | {
     CALL_SCOPE: "Use the tools and data of this server on your behalf",
     OFFLINE_ACCESS: "Stay connected while you are away",
 }
 
-OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone"})
-"""Asked for out of habit by clients of every kind; nothing here, so they are left out silently."""
+LEFT_OUT = frozenset({"address", "phone"})
+"""Asked for out of habit; nothing is known here that they would open, so they are left out."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,29 @@ class Scopes:
         return frozenset({CALL_SCOPE})
 
     def usual(self, *candidates: Iterable[str]) -> frozenset[str]:
-        """Return what is known here of the first of these of which something is, or the default."""
+        """Return what is known here of the first of these that names some access, or the default.
+
+        See :func:`names_no_access`.
+        """
         known = (frozenset(scopes) & self.texts.keys() for scopes in candidates)
-        return next(filter(None, known), self.default)
+        return next((scopes for scopes in known if not names_no_access(scopes)), self.default)
+
+    def as_last_time(self, granted: frozenset[str], asked: frozenset[str]) -> frozenset[str]:
+        """Return what a request that named no access gets from who granted something before.
+
+        That, as far as it is known here; but who the person is only as asked, if that was asked.
+        """
+        usual = self.usual(granted, asked)
+        if asked & IDENTITY.keys():
+            usual -= IDENTITY.keys()
+        return usual | beside_access(asked)
 
     def parse(self, scope: str | None) -> frozenset[str]:
-        """Return what a ``scope`` parameter asks for; nothing means what is usual.
+        """Return what a ``scope`` parameter asks for.
 
         Raises :class:`~mcpserve.errors.InvalidScope` for a malformed or unknown scope.
         """
-        asked = split(scope or "") - OPENID_SCOPES
+        asked = split(scope or "") - LEFT_OUT
         if not asked <= self.texts.keys():
             raise InvalidScope("a requested scope is not known here")
         return asked
@@ -104,15 +128,33 @@ def split(scope: str) -> frozenset[str]:
     return frozenset(tokens)
 
 
+def names_no_access(scopes: frozenset[str]) -> bool:
+    """Whether scopes, if any, tell only who the person is: then the usual ones are meant as well.
+
+    Many clients ask for ``openid profile email offline_access`` whatever the server is.
+    """
+    return scopes - IDENTITY.keys() <= {OFFLINE_ACCESS} and scopes != {OFFLINE_ACCESS}
+
+
+def beside_access(scopes: frozenset[str]) -> frozenset[str]:
+    """Return those of the scopes that open nothing that plugins offer."""
+    return scopes & {*IDENTITY, OFFLINE_ACCESS}
+
+
 def narrowed(granted: frozenset[str], scope: str | None) -> frozenset[str]:
     """Return what a refresh asks for: the granted scopes or some of them (OAuth 2.1 §4.3.1).
 
-    Raises :class:`~mcpserve.errors.InvalidScope` for more than was granted.
+    Raises :class:`~mcpserve.errors.InvalidScope` for more than was granted. What tells who the
+    person is, is left out silently instead: a client may ask for it in every request and have been
+    granted something before it existed here.
     """
-    asked = split(scope or "") - OPENID_SCOPES
-    if not asked <= granted:
+    asked = split(scope or "") - LEFT_OUT
+    if not asked - IDENTITY.keys() <= granted:
         raise InvalidScope("a requested scope was not granted")
-    return asked or granted
+    if not asked:
+        return granted
+    access = granted - beside_access(granted) if names_no_access(asked) else frozenset()
+    return asked & granted | access
 
 
 def join(scopes: Iterable[str]) -> str:

@@ -18,6 +18,11 @@ from mcpserve.settings import LoginSettings
 NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,100}")
 """No spaces, so that a name reads the same everywhere; an e-mail address will do."""
 
+EMAIL = re.compile(
+    r"(?=.{3,254}$)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+)
+"""What browsers take for an address (HTML, input type=email), as long as mail can carry it."""
+
 
 @dataclass(frozen=True)
 class LoginLimits:
@@ -51,6 +56,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_email(email: str) -> str:
+    """Return an address that a user may have. Raises :class:`~mcpserve.errors.UsageError`."""
+    if not EMAIL.fullmatch(email):
+        raise UsageError(f"{email!r} is no e-mail address")
+    return email
+
+
 def check_password(settings: LoginSettings, password: str) -> str:
     """Return a password that may be set. Raises :class:`~mcpserve.errors.UsageError`."""
     if len(password) < settings.password_min_length:
@@ -66,14 +78,59 @@ def check_password(settings: LoginSettings, password: str) -> str:
 
 
 async def add(
-    db: Database, hasher: PasswordHasher, settings: LoginSettings, *, name: str, password: str
+    db: Database,
+    hasher: PasswordHasher,
+    settings: LoginSettings,
+    *,
+    name: str,
+    password: str,
+    email: str | None = None,
 ) -> None:
-    """Add a user. Raises :class:`~mcpserve.errors.UsageError` for a bad or taken name."""
+    """Add a user, with an address that the operator vouches for.
+
+    Raises :class:`~mcpserve.errors.UsageError` for a bad or taken name or address.
+    """
     check_name(name)
     hashed = await hasher.hash_password(check_password(settings, password))
     async with db.transaction() as tx:
+        if email is not None:
+            await _require_free(tx, email, name)
         if not await _create(tx, name, hashed, by="command"):
             raise UsageError(f"there is already a user {name!r}")
+        if email is not None:
+            await _set_email(tx, name, email, verified=True)
+
+
+async def set_email(db: Database, name: str, email: str | None, *, verified: bool) -> None:
+    """Set a person's address, or forget it. ``verified`` tells that the operator vouches for it.
+
+    Raises :class:`~mcpserve.errors.UsageError` for a bad or taken address, and for no such user.
+    """
+    async with db.transaction() as tx:
+        if email is not None:
+            await _require_free(tx, email, name)
+        await _set_email(tx, name, email, verified=verified and email is not None)
+
+
+async def _require_free(tx: Transaction, email: str, name: str) -> None:
+    owner = await store.lock_email(tx, check_email(email))
+    if owner is not None and owner.lower() != name.lower():
+        raise UsageError(f"{owner!r} has this address already")
+
+
+async def _set_email(tx: Transaction, name: str, email: str | None, *, verified: bool) -> None:
+    found = await store.set_email(tx, name, email, verified=verified)
+    if found is None:
+        raise UsageError(f"there is no user {name!r}")
+    user_id, before = found
+    await audit.record(
+        tx,
+        Event.USER_EMAIL_CHANGED,
+        user_id=user_id,
+        email=email,
+        email_verified=verified,
+        email_before=before,
+    )
 
 
 async def _create(tx: Transaction, name: str, hashed: str, *, by: str) -> bool:

@@ -7,6 +7,7 @@ import postgres
 import pytest
 from blackbox.foreign import (
     DESKTOP_CLIENT,
+    IDENTITY_CLIENT,
     KEYS_CLIENT,
     LOOPBACK,
     PLAIN_CLIENT,
@@ -56,6 +57,7 @@ def configured(keys):
         {"id": KEYS_CLIENT, "redirect_uris": [CALLBACK], "jwks": {"keys": public}},
         {"id": PLAIN_CLIENT, "redirect_uris": [CALLBACK], "secret": PLAIN_SECRET},
         {"id": DESKTOP_CLIENT, "redirect_uris": LOOPBACK},
+        {"id": IDENTITY_CLIENT, "redirect_uris": [CALLBACK], "secret": PLAIN_SECRET},
     ]
 
 

@@ -6,7 +6,7 @@ import { ask, failure, read, signingKey, tell } from './dialogue.mjs'
 
 const insecure = { [oauth.allowInsecureRequests]: true }
 
-const { resource, clientId, secret, key, method, redirectUri } = await read()
+const { resource, clientId, secret, key, method, redirectUri, scope } = await read()
 const endpoint = new URL(resource)
 const client = { client_id: clientId }
 const authentication = {
@@ -66,6 +66,7 @@ authorize.search = new URLSearchParams({
   code_challenge_method: 'S256',
   state,
   resource,
+  ...(scope && { scope }),
 })
 const callback = new URL(await ask('authorize', authorize))
 
@@ -117,6 +118,15 @@ const introspect = async (token) =>
   )
 const look = async (token) => introspect(token).catch(({ status }) => ({ status }))
 seen.introspected = await look(first.access_token)
+
+// OpenID Connect Core §5.3: there is no ID token, but introspection names the same person.
+if (scope) {
+  seen.idToken = first.id_token !== undefined
+  seen.userInfo = await oauth.processUserInfoResponse(
+    servers.oidc, client, seen.introspected.sub,
+    await oauth.userInfoRequest(servers.oidc, client, first.access_token, insecure),
+  )
+}
 
 const second = await refresh(first.refresh_token)
 seen.rotated = second.refresh_token !== first.refresh_token

@@ -3,7 +3,7 @@
 import * as client from 'openid-client'
 import { ask, failure, read, signingKey, tell } from './dialogue.mjs'
 
-const { issuer, resource, clientId, secret, key, method, redirectUri } = await read()
+const { issuer, resource, clientId, secret, key, method, redirectUri, scope } = await read()
 const authentication = {
   none: () => client.None(),
   client_secret_basic: () => client.ClientSecretBasic(secret),
@@ -35,6 +35,7 @@ const callback = await ask(
     code_challenge_method: 'S256',
     state,
     resource,
+    ...(scope && { scope }),
   }),
 )
 const exchange = (url) =>
@@ -71,6 +72,12 @@ seen.called = await ping(first.access_token)
 const look = (token) =>
   client.tokenIntrospection(config, token).catch(({ status }) => ({ status }))
 seen.introspected = await look(first.refresh_token)
+
+// OpenID Connect Core §5.3: there is no ID token, but introspection names the same person.
+if (scope) {
+  seen.idToken = first.claims() !== undefined
+  seen.userInfo = await client.fetchUserInfo(config, first.access_token, seen.introspected.sub)
+}
 
 const second = await client.refreshTokenGrant(config, first.refresh_token, { resource })
 seen.rotated = second.refresh_token !== first.refresh_token

@@ -8,9 +8,9 @@ import pytest
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
-from blackbox.foreign import KEYS_CLIENT, PLAIN_CLIENT, PLAIN_SECRET, decide
+from blackbox.foreign import IDENTITY_CLIENT, KEYS_CLIENT, PLAIN_CLIENT, PLAIN_SECRET, decide
 from joserfc.jwk import JWKRegistry
-from serving import CALLBACK, PUBLIC_CLIENT
+from serving import CALLBACK, PUBLIC_CLIENT, USER
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 HEADERS = {
@@ -111,3 +111,24 @@ async def test_authlib_goes_all_the_way_by_signing(server, metadata, options, ke
     async with AsyncOAuth2Client(KEYS_CLIENT, key, **ways, **given) as client:
         client.register_client_auth_method((method, sign))
         await walk(server, client, metadata, renewed)
+
+
+async def test_authlib_is_told_who_the_person_is(server, metadata, options):
+    given, renewed = options
+    asked = {"scope": "openid profile", "token_endpoint_auth_method": "client_secret_basic"}
+    async with AsyncOAuth2Client(IDENTITY_CLIENT, PLAIN_SECRET, **asked, **given) as client:
+        url, _ = client.create_authorization_url(
+            metadata["authorization_endpoint"], code_verifier="v" * 43, resource=server.resource
+        )
+        answer = await decide(url)
+        token = await client.fetch_token(authorization_response=answer, code_verifier="v" * 43)
+        assert "id_token" not in token
+        told = (await client.get(metadata["userinfo_endpoint"])).json()
+        assert (told["name"], told["preferred_username"]) == (USER, USER)
+        called = await client.post(server.resource, json=PING, headers=HEADERS)
+        assert called.status_code == 200
+        # It renews with the scopes that it asked for, which are fewer than it was given.
+        client.token["expires_at"] = 1
+        called = await client.post(server.resource, json=PING, headers=HEADERS)
+        assert (called.status_code, len(renewed)) == (200, 1)
+        assert set(renewed[0]["scope"].split()) == {"openid", "profile", "mcp.tools.call"}

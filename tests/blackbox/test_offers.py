@@ -26,7 +26,7 @@ ANSWERED = {
 CANNOT_BE_ASKED = {
     "asked": [],
     "failed": True,
-    "answer": "this client cannot be asked anything: that takes protocol 2026-07-28",
+    "answer": "this client cannot be asked anything: that takes protocol 2026-07-28 and a login",
 }
 DATA = {"id": "7", "templateTest": True, "data": "Data for ID: 7"}
 SEEN = {

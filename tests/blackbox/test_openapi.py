@@ -19,6 +19,9 @@ SCHEMATHESIS = "schemathesis==4.32.5"
 ELSEWHERE = {
     "/",
     "/authorize/decision",
+    "/connections",
+    "/connections/login",
+    "/connections/logout",
     "/consent",
     "/login",
     "/logout",
@@ -83,6 +86,10 @@ async def test_what_no_generated_request_gets_is_as_described(dsn):
             introspected = await flow.post("/introspect", token=second[kind])
             assert introspected.json()["active"]
             check(introspected.json(), "Introspection")
+        named = await flow.tokens(scope="openid profile email")
+        headers = {"Authorization": f"Bearer {named['access_token']}"}
+        async with server.http() as http:
+            check((await http.get("/userinfo", headers=headers)).json(), "UserInfo")
 
 
 @pytest.fixture(scope="module")

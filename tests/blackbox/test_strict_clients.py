@@ -1,8 +1,8 @@
 """Two strict JavaScript clients, oauth4webapi and openid-client: they accept every answer."""
 
 import pytest
-from blackbox.foreign import KEYS_CLIENT, decide, talk
-from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT
+from blackbox.foreign import IDENTITY_CLIENT, KEYS_CLIENT, PLAIN_SECRET, decide, talk
+from serving import CALLBACK, PUBLIC_CLIENT, SECRET, SECRET_CLIENT, USER
 
 METHODS = {
     "none": {"clientId": PUBLIC_CLIENT},
@@ -27,7 +27,7 @@ every_way = pytest.mark.parametrize(("method", "algorithm"), WAYS)
 def walk(npm, server, keys):
     """Let a script go all the way, and return what it saw."""
 
-    async def walk(script, method="none", algorithm=None, *, decision="approve"):
+    async def walk(script, method="none", algorithm=None, *, decision="approve", **more):
         told = {
             "issuer": server.url,
             "resource": server.resource,
@@ -35,6 +35,7 @@ def walk(npm, server, keys):
             "method": method,
             "key": keys.get(algorithm),
             **METHODS[method],
+            **more,
         }
         return await talk("node", npm / script, told, authorize=lambda url: decide(url, decision))
 
@@ -110,3 +111,14 @@ async def test_openid_client_accepts_every_answer(walk, server, method, algorith
 @pytest.mark.parametrize("script", ["oauth4webapi.mjs", "openid_client.mjs"])
 async def test_a_strict_client_accepts_a_refusal(walk, script):
     assert (await walk(script, decision="deny"))["denied"] == "access_denied"
+
+
+@pytest.mark.proves("MD-06")
+@pytest.mark.parametrize("script", ["oauth4webapi.mjs", "openid_client.mjs"])
+async def test_a_strict_client_is_told_who_the_person_is_without_an_id_token(walk, script):
+    identity = {"clientId": IDENTITY_CLIENT, "secret": PLAIN_SECRET}
+    seen = await walk(script, "client_secret_basic", **identity, scope="openid profile email")
+    assert (seen["called"], seen["idToken"]) == (200, False)
+    assert seen["introspected"]["scope"] == "email mcp.tools.call openid profile"
+    subject = seen["introspected"]["sub"]
+    assert seen["userInfo"] == {"sub": subject, "name": USER, "preferred_username": USER}

@@ -164,7 +164,7 @@ async def test_what_is_not_there_is_a_404_in_json_and_no_redirect(dsn):
             "/mcp/",
             "/register/",
             "/introspect/",
-            "/userinfo",
+            "/userinfo/",
         ):
             for method in ("GET", "POST", "OPTIONS"):
                 answer = await http.request(method, path)
@@ -190,6 +190,7 @@ async def test_every_advertised_endpoint_answers(dsn):
             "revocation_endpoint": "/revoke",
             "introspection_endpoint": "/introspect",
             "registration_endpoint": "/register",
+            "userinfo_endpoint": "/userinfo",
             "jwks_uri": "/.well-known/jwks.json",
         }
         assert (await http.get("/authorize", params=Flow(server).parameters())).status_code == 303
@@ -197,6 +198,7 @@ async def test_every_advertised_endpoint_answers(dsn):
         for path in ("/revoke", "/introspect"):
             assert (await http.post(path)).json()["error"] == "invalid_request"
         assert (await http.post("/register")).json()["error"] == "invalid_client_metadata"
+        assert (await http.get("/userinfo")).json()["error"] == "invalid_token"
 
 
 @pytest.mark.proves("MD-08", "BR-01")

@@ -97,13 +97,13 @@ async def test_what_is_not_offered_is_left_out_and_what_is_not_known_ignored(dsn
         "contacts": [],
         "client_id": "mine",
         "client_secret": "mine",
-        "scope": "mcp.tools.call unknown openid offline_access",
+        "scope": "mcp.tools.call unknown openid phone offline_access",
     }
     async with serving(dsn) as server:
         told = (await post(server, BODY | more)).json()
         assert told["grant_types"] == ["authorization_code", "refresh_token"]
         assert told["response_types"] == ["code"]
-        assert told["scope"] == "mcp.tools.call offline_access"
+        assert told["scope"] == "mcp.tools.call openid offline_access"
         assert told["client_id"] != "mine"
         assert {"software_statement", "logo_uri", "client_secret"}.isdisjoint(told)
         flow = Flow(server, told["client_id"], redirect_uri=LOOPBACK)

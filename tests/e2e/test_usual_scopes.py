@@ -45,14 +45,30 @@ async def test_a_registered_client_gets_what_it_registered(dsn):
         assert set((await flow.tokens())["scope"].split()) == {"weather.write", "offline_access"}
 
 
-@pytest.mark.parametrize("scope", [None, "", "openid profile email"])
+@pytest.mark.parametrize("scope", [None, "", "address phone", "openid profile email", "openid"])
 async def test_a_person_is_asked_for_what_they_granted_last(dsn, scope):
+    identity = set((scope or "").split()) - {"address", "phone"}
     async with serving(dsn, settings()) as server:
         await granted(server, scope="weather.read")
         await granted(server, scope=" ".join(BOTH))
         async with server.browser() as browser:
-            assert shown(await Flow(server).ask(browser, scope=scope)) == BOTH
-        assert await granted(server, scope=scope) == BOTH
+            assert shown(await Flow(server).ask(browser, scope=scope)) == BOTH | identity
+        assert await granted(server, scope=scope) == BOTH | identity
+        assert await granted(server) == BOTH | identity
+
+
+@pytest.mark.parametrize("scope", ["openid", "openid profile email phone", "email offline_access"])
+@pytest.mark.parametrize("own", [(), ("weather.read",), ("openid", "email")])
+async def test_a_client_that_asks_who_it_is_out_of_habit_can_still_call_tools(dsn, scope, own):
+    usual = set(own) - {"openid", "email"} or {CALL_SCOPE}
+    async with serving(dsn, settings(*own)) as server:
+        assert await granted(server, scope=scope) == set(scope.split()) - {"phone"} | usual
+
+
+async def test_who_names_some_access_gets_no_other(dsn):
+    async with serving(dsn, settings("weather.read")) as server:
+        for scope in ("openid weather.write", "offline_access"):
+            assert await granted(server, scope=scope) == set(scope.split())
 
 
 async def test_what_was_granted_counts_also_when_it_was_revoked(dsn):

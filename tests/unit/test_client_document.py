@@ -13,7 +13,7 @@ from mcpserve.setting_types import PRESETS
 
 ALL = Presets.of(PRESETS)
 NONE = Presets.of([])
-SCOPES = Scopes.of({"notes.read": "Read notes", "openid": "Sign in"}, [])
+SCOPES = Scopes.of({"notes.read": "Read notes", "phone": "Call you"}, [])
 KEY = {"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "kid": "1"}
 
 
@@ -178,7 +178,10 @@ def test_keys_are_kept_for_a_client_that_signs_and_no_other():
     [
         ("", ()),
         ("mcp.tools.call", ("mcp.tools.call",)),
-        ("notes.read unknown openid email  mcp.tools.call", ("notes.read", "mcp.tools.call")),
+        (
+            "notes.read unknown phone  email mcp.tools.call",
+            ("notes.read", "email", "mcp.tools.call"),
+        ),
         ("notes.read notes.read", ("notes.read",)),
         (None, ()),
     ],

@@ -32,7 +32,9 @@ AUTHORIZATION_SERVER = {
     "introspection_endpoint": f"{ISSUER}/introspect",
     "introspection_endpoint_auth_methods_supported": METHODS[1:],
     "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
-    "scopes_supported": [CALL_SCOPE, "offline_access"],
+    "scopes_supported": ["email", CALL_SCOPE, "offline_access", "openid", "profile"],
+    "userinfo_endpoint": f"{ISSUER}/userinfo",
+    "claims_supported": ["sub", "name", "preferred_username", "email", "email_verified"],
     "authorization_response_iss_parameter_supported": True,
     "client_id_metadata_document_supported": True,
 }
@@ -73,6 +75,7 @@ def test_openid_configuration_adds_what_discovery_requires():
         "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
+        "request_uri_parameter_supported": False,
     }
 
 

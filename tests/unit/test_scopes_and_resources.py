@@ -116,8 +116,9 @@ def test_a_random_resource_is_never_ours(asked):
         ("offline_access", {"offline_access"}),
         ("weather.write weather.read", {"weather.read", "weather.write"}),
         ("weather.read weather.read", {"weather.read"}),
-        ("openid profile email address phone", set()),
-        ("openid weather.read", {"weather.read"}),
+        ("openid profile email address phone", {"openid", "profile", "email"}),
+        ("openid weather.read", {"openid", "weather.read"}),
+        ("address phone", set()),
     ],
 )
 def test_what_a_scope_parameter_asks_for(asked, meant):
@@ -133,10 +134,34 @@ def test_what_a_scope_parameter_asks_for(asked, meant):
         ((["gone"], ["weather.read", "gone"]), {"weather.read"}),
         ((["weather.write"], ["weather.read"]), {"weather.write"}),
         ((["gone"],), {CALL_SCOPE}),
+        ((["openid", "email"], ["weather.read"]), {"weather.read"}),
+        ((["openid", "offline_access"],), {CALL_SCOPE}),
+        ((["offline_access"],), {"offline_access"}),
+        ((["openid", "weather.read", "gone"],), {"openid", "weather.read"}),
     ],
 )
-def test_what_is_usual_is_the_first_of_which_something_is_known(candidates, meant):
+def test_what_is_usual_is_the_first_that_names_some_access(candidates, meant):
     assert KNOWN.usual(*candidates) == meant
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked", "meant"),
+    [
+        ("weather.read", CALL_SCOPE, "weather.read"),
+        ("gone", CALL_SCOPE, CALL_SCOPE),
+        ("weather.read email", CALL_SCOPE, "weather.read email"),
+        ("weather.read email", f"openid profile {CALL_SCOPE}", "weather.read openid profile"),
+        (
+            "weather.read",
+            f"openid offline_access {CALL_SCOPE}",
+            "weather.read openid offline_access",
+        ),
+        ("openid email", f"openid {CALL_SCOPE}", f"openid {CALL_SCOPE}"),
+    ],
+)
+def test_what_was_granted_last_adds_nothing_to_who_the_person_is(granted, asked, meant):
+    given_ = KNOWN.as_last_time(frozenset(granted.split()), frozenset(asked.split()))
+    assert given_ == set(meant.split())
 
 
 @pytest.mark.parametrize("asked", ["unknown", "weather.read unknown", "Weather.read", "OPENID"])
@@ -181,7 +206,24 @@ def test_a_refresh_may_ask_for_less(asked, given_):
 
 
 @pytest.mark.proves("RF-06")
-@pytest.mark.parametrize("asked", ["d", "a b c d", "a d", "A"])
+@pytest.mark.parametrize(
+    ("asked", "given_"),
+    [
+        ("openid", {"openid", "a", "b"}),
+        ("openid profile email", {"openid", "email", "a", "b"}),
+        ("openid offline_access", {"openid", "offline_access", "a", "b"}),
+        ("email a", {"email", "a"}),
+        ("phone", {"openid", "email", "offline_access", "a", "b"}),
+        ("profile", {"a", "b"}),
+    ],
+)
+def test_a_refresh_out_of_habit_keeps_all_access(asked, given_):
+    granted = frozenset({"openid", "email", "offline_access", "a", "b"})
+    assert scopes.narrowed(granted, asked) == given_
+
+
+@pytest.mark.proves("RF-06")
+@pytest.mark.parametrize("asked", ["d", "a b c d", "a d", "A", "offline_access", "openid d"])
 def test_a_refresh_may_not_ask_for_more(asked):
     with pytest.raises(InvalidScope):
         scopes.narrowed(GRANTED, asked)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from mcpserve import principal
 from mcpserve.db import Queryable, Transaction
 from mcpserve.oauth.store import grants
 
-COLUMNS = "id, name, password_hash, created_at, disabled_at"
+COLUMNS = "id, name, password_hash, created_at, disabled_at, email, email_verified"
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class User:
     password_hash: str
     created_at: datetime
     disabled_at: datetime | None
+    email: str | None
+    email_verified: bool
 
 
 async def create(db: Queryable, name: str, password_hash: str) -> str | None:
@@ -37,6 +40,26 @@ async def find(db: Queryable, name: str) -> User | None:
         f"SELECT {COLUMNS} FROM users WHERE lower(name) = lower(%(name)s)", name=name
     )
     return User(*row) if row else None
+
+
+async def find_enabled(db: Queryable, user_id: str) -> principal.User | None:
+    """Return all that may be told of a person, unless they are locked out."""
+    row = await db.row(
+        """SELECT id, name, email, email_verified FROM users
+           WHERE id = %(id)s AND disabled_at IS NULL""",
+        id=user_id,
+    )
+    return principal.User(*row) if row else None
+
+
+async def lock_email(tx: Transaction, email: str) -> str | None:
+    """Return the name of whoever has this address, in whatever case.
+
+    Until the transaction ends nobody else can be given it.
+    """
+    await tx.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+    row = await tx.row("SELECT name FROM users WHERE lower(email) = lower(%(email)s)", email=email)
+    return row.name if row else None
 
 
 async def lock_unchanged(tx: Transaction, user: User) -> bool:
@@ -78,6 +101,24 @@ async def set_password(tx: Transaction, name: str, password_hash: str) -> str | 
         return None
     await tx.execute("DELETE FROM browser_sessions WHERE user_id = %(id)s", id=row.id)
     return str(row.id)
+
+
+async def set_email(
+    tx: Transaction, name: str, email: str | None, *, verified: bool
+) -> tuple[str, str | None] | None:
+    """Set or, with ``None``, forget an address. Return the user's id and the address before.
+
+    ``None`` if there is no such user.
+    """
+    row = await tx.row(
+        """UPDATE users u SET email = %(email)s, email_verified = %(verified)s
+           FROM (SELECT id, email FROM users WHERE lower(name) = lower(%(name)s) FOR UPDATE) before
+           WHERE u.id = before.id RETURNING u.id, before.email""",
+        name=name,
+        email=email,
+        verified=verified,
+    )
+    return (row.id, row.email) if row else None
 
 
 async def set_disabled(
