@@ -1,7 +1,7 @@
 """A browser without scripts: it keeps cookies, follows our own redirects and sends our forms."""
 
 from html.parser import HTMLParser
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
@@ -12,7 +12,7 @@ class Forms(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.forms: list[dict[str, dict[str, str]]] = []
+        self.forms: list[dict[str, dict[str, Any]]] = []
         self.actions: list[str] = []
         self.feed(page)
 
@@ -22,6 +22,9 @@ class Forms(HTMLParser):
         if tag == "form":
             self.actions.append(values.get("action", ""))
             self.forms.append({"fields": {}, "buttons": {}})
+        elif tag == "input" and values.get("type") == "checkbox":
+            if "checked" in values:
+                self.forms[-1]["fields"].setdefault(values["name"], []).append(values["value"])
         elif tag == "input" and self.forms and "name" in values:
             self.forms[-1]["fields"][values["name"]] = values.get("value", "")
         elif tag == "button" and self.forms and "name" in values:
@@ -59,7 +62,7 @@ class Browser:
         return await self._follow(await self.http.get(path, params=query))
 
     async def submit(
-        self, number: int = 0, button: str | None = None, **fields: str
+        self, number: int = 0, button: str | None = None, **fields: str | list[str]
     ) -> httpx.Response:
         """Send a form of the page, pressing a button by its value."""
         forms = Forms(self.shown.text)
@@ -70,8 +73,8 @@ class Browser:
         action = urljoin(str(self.shown.url), forms.actions[number])
         return await self._follow(await self.http.post(action, data=data))
 
-    def fields(self, number: int = 0) -> dict[str, str]:
-        """Return the fields of a form of the page, hidden ones too."""
+    def fields(self, number: int = 0) -> dict[str, Any]:
+        """Return the fields of a form of the page, hidden ones too; of boxes the ticked ones."""
         return Forms(self.shown.text).forms[number]["fields"]
 
     async def log_in(self, name: str, password: str) -> httpx.Response:

@@ -1,12 +1,20 @@
 """``grant``."""
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
 import click
 
+from mcpserve import plugins
 from mcpserve.cli.common import Group, configured, counted, moment, table, with_database
 from mcpserve.config import Loaded
 from mcpserve.db import Database
-from mcpserve.oauth import revocation, story
+from mcpserve.errors import UsageError
+from mcpserve.oauth import revocation, story, withholding
+from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.store import grants as grant_store
+from mcpserve.oauth.store.grants import Grant
+from mcpserve.registry import ToolRegistry, UnknownTool
 
 
 @click.group("grant", cls=Group)
@@ -55,6 +63,88 @@ def grant_explain(loaded: Loaded, *, grant_id: str) -> None:
     """Tell the life of a grant, also of one that is deleted. The beginning of its id is enough."""
     lines = with_database(loaded.settings, lambda db: story.explain(db, grant_id, moment=moment))
     click.echo("\n".join(lines))
+
+
+@grant_group.command(
+    "tools",
+    epilog="""mcpserve grant tools 0b6f
+mcpserve grant tools 0b6f --withhold delete_note --allow add_note""",
+)
+@click.argument("grant_id")
+@click.option(
+    "--withhold", multiple=True, metavar="NAME", help="Do not allow this tool. Repeatable."
+)
+@click.option("--allow", multiple=True, metavar="NAME", help="Allow this tool again. Repeatable.")
+@configured
+def grant_tools(
+    loaded: Loaded, *, grant_id: str, withhold: tuple[str, ...], allow: tuple[str, ...]
+) -> None:
+    """Show which tools a client may use, or change that from its next call on.
+
+    What its scopes do not cover needs a new login, whatever is allowed here.
+    """
+
+    async def work(db: Database) -> list[tuple[str, ...]]:
+        found = await story.find(db, grant_id)
+        async with AsyncExitStack() as exit_stack:
+            registry = (await plugins.load(loaded.settings.plugins, exit_stack)).registry
+            if withhold or allow:
+                grant = await _present(db, found)
+                refused, allowed = (
+                    names_of(given, registry.tools, grant) for given in (withhold, allow)
+                )
+                if refused & allowed:
+                    raise click.UsageError("a tool cannot be both withheld and allowed")
+                await withholding.change(db, found, withhold=refused, allow=allowed)
+            oauth = loaded.settings.oauth
+            scopes = Scopes.of(oauth.scopes, registry.scopes, oauth.scope_implies)
+            return states(registry.tools, await _present(db, found), scopes)
+
+    table(("TOOL", "PLUGIN", "STATE"), with_database(loaded.settings, work))
+
+
+async def _present(db: Database, grant_id: str) -> Grant:
+    grant = await grant_store.find(db, grant_id)
+    if grant is None:
+        raise UsageError(f"the grant {grant_id} is deleted")
+    return grant
+
+
+def names_of(given: Sequence[str], tools: ToolRegistry, grant: Grant) -> frozenset[str]:
+    """Return all names of these tools.
+
+    Raises ``UsageError`` for one that nobody has, unless it is withheld, and for an open tool.
+    """
+    names: set[str] = set()
+    for name in given:
+        try:
+            bound = tools.get(name)
+        except UnknownTool:
+            if name not in grant.withheld:
+                known = ", ".join(bound.offer.name for bound in tools) or "none"
+                raise UsageError(f"there is no tool {name!r}; enabled tools: {known}") from None
+            names.add(name)
+            continue
+        if bound.is_open:
+            raise UsageError(f"the tool {name!r} is open to everybody, without any grant")
+        names |= set(bound.names)
+    return frozenset(names)
+
+
+def states(tools: ToolRegistry, grant: Grant, scopes: Scopes) -> list[tuple[str, ...]]:
+    """Return a line for every tool, and for every name that is withheld of none."""
+    granted = scopes.effective(frozenset(grant.scopes))
+    lines = []
+    for bound in tools:
+        if bound.is_open:
+            state = "open to everybody"
+        elif not grant.withheld.isdisjoint(bound.names):
+            state = "withheld"
+        else:
+            state = "allowed" if bound.scopes <= granted else "not in its scopes"
+        lines.append((bound.offer.name, bound.plugin, state))
+    gone = grant.withheld.difference(*(bound.names for bound in tools))
+    return [*lines, *((name, "-", "withheld") for name in sorted(gone))]
 
 
 @grant_group.command(

@@ -55,11 +55,16 @@ def challenge(
     issuer: str, error: InvalidToken | InsufficientScope, default_scopes: frozenset[str]
 ) -> str:
     """Return the ``WWW-Authenticate`` header of a 401 or 403 (RFC 6750 §3, RFC 9728 §5.1)."""
+    metadata = {"resource_metadata": issuer + PROTECTED_RESOURCE_PATH}
+    return plain_challenge(error, default_scopes, **metadata)
+
+
+def plain_challenge(
+    error: InvalidToken | InsufficientScope, default_scopes: frozenset[str], **parameters: str
+) -> str:
+    """Return the header of RFC 6750 §3 alone, for what is not the MCP endpoint."""
     needed = error.scopes if isinstance(error, InsufficientScope) else default_scopes
-    parameters = {
-        "resource_metadata": issuer + PROTECTED_RESOURCE_PATH,
-        "scope": scopes.join(needed),
-    }
+    parameters["scope"] = scopes.join(needed)
     if isinstance(error, InsufficientScope) or error.presented:
         parameters = {
             "error": error.error,

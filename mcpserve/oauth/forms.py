@@ -60,31 +60,33 @@ class Parameters:
             self.one(name)
 
 
-def parse(encoded: str) -> Parameters:
+def parse(encoded: str, *, max_fields: int = MAX_FIELDS) -> Parameters:
     """Decode a query string or a form body.
 
     Raises :class:`~mcpserve.errors.InvalidRequest` for bad escapes, bytes that are not UTF-8,
-    control characters, and more than 100 fields.
+    control characters, and too many fields.
     """
     if BAD_ESCAPE.search(encoded):
         raise InvalidRequest("a percent escape is malformed")
     try:
         pairs = parse_qsl(
-            encoded, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
+            encoded, keep_blank_values=True, max_num_fields=max_fields, errors="strict"
         )
     except UnicodeDecodeError:
         raise InvalidRequest("a parameter is not UTF-8") from None
     except ValueError:
         raise InvalidRequest("there are too many parameters") from None
-    values: dict[str, tuple[str, ...]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in pairs:
         if any(unicodedata.category(character) == "Cc" for character in name + value):
             raise InvalidRequest("a parameter contains a control character")
-        values[name] = (*values.get(name, ()), value)
-    return Parameters(values)
+        values.setdefault(name, []).append(value)
+    return Parameters({name: tuple(given) for name, given in values.items()})
 
 
-def parse_form(content_type: str, body: bytes, *, query: str = "") -> Parameters:
+def parse_form(
+    content_type: str, body: bytes, *, query: str = "", max_fields: int = MAX_FIELDS
+) -> Parameters:
     """Decode the body of a POST.
 
     The media type may be written in any case and carry parameters, but must be the form's. Raises
@@ -98,7 +100,7 @@ def parse_form(content_type: str, body: bytes, *, query: str = "") -> Parameters
         text = body.decode("ascii")
     except UnicodeDecodeError:
         raise InvalidRequest("the body must be percent-encoded") from None
-    return parse(text)
+    return parse(text, max_fields=max_fields)
 
 
 @dataclass(frozen=True)

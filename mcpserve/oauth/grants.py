@@ -19,10 +19,11 @@ from mcpserve.errors import InvalidGrant, InvalidRequest, UnsupportedGrantType
 from mcpserve.oauth import resources, scopes
 from mcpserve.oauth.forms import TokenForm
 from mcpserve.oauth.keys import KeyRing
-from mcpserve.oauth.store import browsers, clients
+from mcpserve.oauth.store import browsers, clients, codes, tokens
 from mcpserve.oauth.store import grants as store
 from mcpserve.oauth.store.clients import Client
-from mcpserve.oauth.store.grants import CodeState, RefreshState, Window
+from mcpserve.oauth.store.codes import CodeState
+from mcpserve.oauth.store.tokens import RefreshState, Window
 from mcpserve.settings import OAuthSettings
 
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -130,7 +131,7 @@ async def authorization_code(
     pair = TokenPair.generate()
     seconds = 0
     async with db.transaction() as tx:
-        state = await store.lock_code(tx, digest)
+        state = await codes.lock(tx, digest)
         decision = decide_exchange(state, client.client_id, issuance.resource, form=form)
         if state is not None and decision is Exchange.ISSUE:
             # invalid_target rolls back: the code stays good.
@@ -139,7 +140,7 @@ async def authorization_code(
             decision = Exchange.REFUSE if issued is None else decision
             seconds = issued or 0
         elif decision is Exchange.MISMATCH:
-            await store.count_code_failure(tx, digest)
+            await codes.count_failure(tx, digest)
         elif state is not None and state.grant_id and decision is Exchange.REPLAY:
             ended = await store.end(tx, state.grant_id, state="compromised")
             await audit.record(tx, Event.CODE_REPLAYED, grants=ended)
@@ -163,10 +164,8 @@ async def _issue_first(
         return None
     await clients.mark_used(tx, state.client_id)
     grant_id = state.future_grant_id
-    expires_at = await store.use_code(
-        tx, digest, code=state, lifetime=settings.refresh_token_lifetime
-    )
-    seconds = await store.issue(
+    expires_at = await codes.use(tx, digest, code=state, lifetime=settings.refresh_token_lifetime)
+    seconds = await tokens.issue(
         tx,
         grant_id,
         access=crypto.digest(pair.access),
@@ -229,7 +228,7 @@ async def refresh_token(
     presented = form.refresh_token
     answer: dict[str, Any] | None = None
     async with db.transaction() as tx:
-        state = await store.lock_refresh_token(tx, crypto.digest(presented))
+        state = await tokens.lock_refresh_token(tx, crypto.digest(presented))
         decision = decide_refresh(state, client.client_id, issuance.resource)
         if state is not None and decision is Refresh.ROTATE:
             # invalid_scope and invalid_target roll back: the token stays good.
@@ -242,7 +241,7 @@ async def refresh_token(
             key = await issuance.keys.find(tx, state.window.key_id)
             if key is None:
                 decision = Refresh.RETIRED
-            elif await store.count_repeat(tx, state.id) > MAX_REPEATS:
+            elif await tokens.count_repeat(tx, state.id) > MAX_REPEATS:
                 decision = Refresh.TOO_OFTEN
             else:
                 pair = TokenPair.derive(presented, salt=state.window.salt, key=key)
@@ -271,8 +270,8 @@ async def _rotate(
         key_id, key = await issuance.keys.choose(tx)
         window = Window(salt=secrets.token_bytes(16), key_id=key_id)
         pair = TokenPair.derive(presented, salt=window.salt, key=key)
-    await store.rotate(tx, state.id, window=window, reusable_for=reusable)
-    seconds = await store.issue(
+    await tokens.rotate(tx, state.id, window=window, reusable_for=reusable)
+    seconds = await tokens.issue(
         tx,
         state.grant_id,
         access=crypto.digest(pair.access),
@@ -295,7 +294,7 @@ async def _repeat(
     """
     wanted = scopes.narrowed(state.scopes, form.scope)
     resources.canonical(form.resources, state.resource)
-    seconds = await store.seconds_left(tx, crypto.digest(pair.access), scopes=wanted)
+    seconds = await tokens.seconds_left(tx, crypto.digest(pair.access), scopes=wanted)
     if seconds is None:
         return None
     await audit.record(tx, Event.TOKEN_REPEATED, grants=[state.grant_id])

@@ -1,4 +1,4 @@
-"""Revocation: by clients (RFC 7009) and by operators.
+"""Revocation: by clients (RFC 7009), by people and by operators.
 
 A refresh token, rotated or not, ends its grant; an access token ends alone.
 """
@@ -8,7 +8,7 @@ from mcpserve.audit import Event
 from mcpserve.crypto import digest
 from mcpserve.db import Database
 from mcpserve.errors import InvalidGrant, UsageError
-from mcpserve.oauth.store import clients, users
+from mcpserve.oauth.store import clients, tokens, users
 from mcpserve.oauth.store import grants as store
 from mcpserve.oauth.store.clients import Client
 
@@ -21,7 +21,7 @@ async def revoke(db: Database, client: Client, token: str) -> None:
     """
     hashed = digest(token)
     async with db.transaction() as tx:
-        owner = await store.find_owner(tx, hashed)
+        owner = await tokens.find_owner(tx, hashed)
         grant = await store.lock(tx, owner.grant_id) if owner else None
         if owner is None or grant is None:
             return
@@ -30,8 +30,19 @@ async def revoke(db: Database, client: Client, token: str) -> None:
         if owner.is_refresh:
             ended = await store.end(tx, owner.grant_id, state="revoked")
             await audit.record(tx, Event.GRANT_REVOKED, grants=ended, reason="client")
-        elif await store.revoke_access_token(tx, hashed):
+        elif await tokens.revoke_access_token(tx, hashed):
             await audit.record(tx, Event.TOKEN_REVOKED, grants=[owner.grant_id])
+
+
+async def disconnect(db: Database, grant_id: str, *, user_id: str) -> bool:
+    """End one grant for its person. ``False`` if it is not theirs or not active."""
+    async with db.transaction() as tx:
+        grant = await store.lock(tx, grant_id)
+        if grant is None or grant.user_id != user_id or grant.state != "active":
+            return False
+        await store.end(tx, grant_id, state="revoked")
+        await audit.record(tx, Event.GRANT_REVOKED, grants=[grant_id], reason="person")
+        return True
 
 
 async def revoke_grant(db: Database, grant_id: str) -> None:

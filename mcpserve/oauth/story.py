@@ -36,7 +36,7 @@ ENDINGS: dict[str, str] = {
 }
 
 COMPROMISED = "the grant is compromised, all its tokens are dead"
-ALLOWED = "{client}: {scopes}. The answer went to {host}."
+ALLOWED = "{client}: {scopes}{but_not}. The answer went to {host}."
 
 SENTENCES: dict[str, str] = {
     Event.CLIENT_ADDED: "The client {client} was added {by}.",
@@ -46,6 +46,7 @@ SENTENCES: dict[str, str] = {
     Event.LOGIN_SUCCEEDED: "{person} logged in{origin}.",
     Event.CONSENT_GIVEN: "{person} allowed " + ALLOWED,
     Event.GRANT_STARTED: "The client fetched its first tokens{origin}.",
+    Event.GRANT_TOOLS_CHANGED: "The tools were changed {by}{origin}: allowed are {tools}.",
     Event.GRANT_REVOKED: "The grant was revoked {by}.",
     Event.CODE_REPLAYED: "The code was exchanged a second time{origin}: " + COMPROMISED + ".",
     Event.TOKEN_REFRESHED: "The tokens were refreshed{times}{origin}.",
@@ -59,6 +60,7 @@ SENTENCES: dict[str, str] = {
 
 REVOKED = {
     "client": "The client ended the grant{origin}.",
+    "person": "The person ended the grant{origin}.",
     "client disabled": "The grant ended because its client was disabled {by}.",
     "user disabled": "The grant ended because its person was disabled {by}.",
 }
@@ -99,21 +101,30 @@ def tell(
 
     The ``grant``, as long as there is one, knows better than what is left of its events.
     """
-    runs = [list(run) for _, run in groupby(events, key=lambda event: event.event)]
+    runs = [list(run) for _, run in groupby(events, key=_alike)]
     lines = [f"{moment(run[0].at)}  {_sentence(run, moment)}" for run in runs]
     state = _state_of(grant, moment) if grant else _state(events, now, moment)
     forgotten = [] if lines else ["Nothing is recorded of its life any more."]
     return [*forgotten, *lines, f"{moment(now)}  Now: {state}."]
 
 
+def _alike(event: Recorded) -> tuple[str, datetime | None]:
+    """Return what events in a row have in common that are told in one sentence."""
+    alone = event.event == Event.GRANT_TOOLS_CHANGED
+    return event.event, event.at if alone else None
+
+
 def _sentence(run: Sequence[Recorded], moment: Moment) -> str:
     last = run[-1]
     rotated_at = last.details.get("rotated_at")
+    withheld = ", ".join(map(printable, last.details.get("withheld_tools", ())))
     return _template(last).format(
         event=printable(last.event),
         client=_client(last),
         person=clean(last.details.get("user_name") or "somebody"),
         scopes=", ".join(map(printable, last.details.get("scopes", ()))),
+        but_not=f", but not the tools {withheld}" if withheld else "",
+        tools=f"all but {withheld}" if withheld else "all",
         host=printable(last.details.get("redirect_host", "")),
         rotated=moment(datetime.fromisoformat(rotated_at)) if rotated_at else "",
         by=_by(last),
@@ -156,6 +167,8 @@ def _state(events: Sequence[Recorded], now: datetime, moment: Moment) -> str:
 def _by(event: Recorded) -> str:
     if event.details.get("origin") == "config":
         return "from the configuration"
+    if event.details.get("by") == "person":
+        return "by the person"
     return f"by {printable(event.operator or 'an operator')}"
 
 

@@ -2,14 +2,16 @@
 
 from mcpserve import crypto
 from mcpserve.errors import InvalidRequest, PageError
-from mcpserve.oauth import authorize, redirect_uris, users
+from mcpserve.oauth import authorize, decision, redirect_uris
 from mcpserve.oauth.authorize import Refused
 from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.store import browsers, clients
 from mcpserve.oauth.store.browsers import BrowserSession, PendingRequest
 from mcpserve.text import clean
 from mcpserve.web import consent
-from mcpserve.web.pages import PageHandler
+from mcpserve.web.connections import CONNECTIONS_PATH
+from mcpserve.web.consent import ShownScope
+from mcpserve.web.pages import AGAIN, MANY_FIELDS, PageHandler
 
 
 class AuthorizeHandler(PageHandler):
@@ -43,11 +45,8 @@ class AuthorizeHandler(PageHandler):
         except PageError:
             await self._count_failure()
             raise
-        if session is None:
-            cookie = crypto.new_token()
-            session = await browsers.create_session(services.db, crypto.digest(cookie))
-            self.set_session_cookie(cookie)
-        request_id = await authorize.keep(services.db, session, request)
+        session = session or await self.ensured_session()
+        request_id = await decision.keep(services.db, session, request)
         self.go_to("/consent", request_id)
 
     def _refuse(self, refused: Refused) -> None:
@@ -72,14 +71,24 @@ class WaitingHandler(PageHandler):
     async def pending(self, session: BrowserSession, request_id: str) -> PendingRequest:
         """Return the request, if it is this browser's and open."""
         found = await browsers.find_request(self.services.db, crypto.digest(request_id), session.id)
-        return authorize.with_usual_scopes(
-            authorize.require_open(found), self.services.server.scopes
+        return decision.with_usual_scopes(decision.require_open(found), self.services.server.scopes)
+
+    def scopes(self, pending: PendingRequest) -> tuple[ShownScope, ...]:
+        """Return the question; of the tools the person is shown what they allowed last."""
+        services = self.services
+        return consent.shown(
+            pending.scopes,
+            services.server.scopes,
+            services.plugins.registry.tools,
+            pending.withheld_last,
         )
 
-    def shown_token(self, session: BrowserSession, request_id: str, pending: PendingRequest) -> str:
-        """Return what tells that exactly these scopes were shown to this person."""
+    def shown_token(
+        self, session: BrowserSession, request_id: str, scopes: tuple[ShownScope, ...]
+    ) -> str:
+        """Return what tells that exactly these scopes and tools were shown to this person."""
         return crypto.form_token(
-            self.cookie, "shown", request_id, session.user_id or "", *sorted(pending.scopes)
+            self.cookie, "shown", request_id, session.user_id or "", repr(scopes)
         )
 
     def request_id_in(self, parameters: Parameters) -> str:
@@ -90,7 +99,7 @@ class WaitingHandler(PageHandler):
             raise PageError(
                 400,
                 "This link is incomplete",
-                "Go back to the application and start the connection again.",
+                AGAIN,
             ) from error
 
 
@@ -118,25 +127,11 @@ class LoginHandler(WaitingHandler):
             self.go_to("/consent", request_id)
             return
         self.check_form(parameters, "login", request_id)
-        name = parameters.one("username") or ""
-        services = self.services
-        cookie = await users.log_in(
-            services.db,
-            services.hasher,
-            services.settings.login,
-            session,
-            name=name,
-            password=parameters.one("password") or "",
-            network=self.network,
-            limits=services.limits.login,
-        )
-        if cookie is None:
-            self._form(
-                request_id, pending, status=401, name=name, problem="Wrong name or password."
-            )
+        if await self.log_in(session, parameters):
+            self.go_to("/consent", request_id)
             return
-        self.set_session_cookie(cookie)
-        self.go_to("/consent", request_id)
+        name = parameters.one("username") or ""
+        self._form(request_id, pending, status=401, name=name, problem=True)
 
     def _form(
         self,
@@ -145,14 +140,14 @@ class LoginHandler(WaitingHandler):
         *,
         status: int = 200,
         name: str = "",
-        problem: str = "",
+        problem: bool = False,
     ) -> None:
-        self.page(
-            "login.html",
-            status=status,
+        self.login_page(
+            "/login",
+            crypto.form_token(self.cookie, "login", request_id),
             request_id=request_id,
-            csrf=crypto.form_token(self.cookie, "login", request_id),
             client_name=clean(pending.client_name),
+            status=status,
             name=name,
             problem=problem,
         )
@@ -171,14 +166,16 @@ class ConsentHandler(WaitingHandler):
             return
         services = self.services
         if services.settings.oauth.auto_approve:
-            self.go(await approve(self, session, request_id, pending))
+            withheld = pending.withheld_last
+            self.go(await approve(self, session, request_id, pending, withheld=withheld))
             return
+        scopes = self.scopes(pending)
         client = await clients.find(services.db, pending.client_id)
         self.page(
             "consent.html",
             request_id=request_id,
             csrf=crypto.form_token(self.cookie, "consent", request_id, session.user_id),
-            shown=self.shown_token(session, request_id, pending),
+            shown=self.shown_token(session, request_id, scopes),
             client_name=clean(pending.client_name),
             client_id=pending.client_id,
             publisher=redirect_uris.host(pending.client_id)
@@ -188,32 +185,39 @@ class ConsentHandler(WaitingHandler):
             redirect_host=redirect_uris.host(pending.redirect_uri),
             loopback=redirect_uris.is_loopback(pending.redirect_uri),
             private_scheme=not pending.redirect_uri.startswith(("https:", "http:")),
-            scopes=consent.shown(
-                pending.scopes, services.server.scopes, services.plugins.registry.tools
-            ),
+            scopes=scopes,
+            connections=services.server.issuer + CONNECTIONS_PATH,
             user_name=session.user_name,
             resource=pending.resource,
         )
 
 
 async def approve(
-    handler: PageHandler, session: BrowserSession, request_id: str, pending: PendingRequest
+    handler: PageHandler,
+    session: BrowserSession,
+    request_id: str,
+    pending: PendingRequest,
+    *,
+    withheld: frozenset[str],
 ) -> str:
     """Return the redirect that carries the code."""
     services = handler.services
-    return await authorize.approve(
+    return await decision.approve(
         services.db,
         services.server,
         session,
         request_id,
         pending,
         code_lifetime=services.settings.oauth.authorization_code_lifetime,
+        withheld=withheld,
         automatically=services.settings.oauth.auto_approve,
     )
 
 
 class DecisionHandler(WaitingHandler):
     """``POST /authorize/decision``: the person's answer."""
+
+    field_limit = MANY_FIELDS
 
     async def post(self) -> None:
         """Approve or deny; only the exact word approves."""
@@ -226,15 +230,17 @@ class DecisionHandler(WaitingHandler):
             self.go_to("/login", request_id)
             return
         if parameters.one("decision") == "approve":
-            shown = self.shown_token(session, request_id, pending)
+            scopes = self.scopes(pending)
+            shown = self.shown_token(session, request_id, scopes)
             if not crypto.same(parameters.one("shown") or "", shown):
-                # Meanwhile the person granted the client something else; this form is stale.
+                # Meanwhile the person granted the client something else, or there are other tools.
                 self.go_to("/consent", request_id)
                 return
-            self.go(await approve(self, session, request_id, pending))
+            withheld = consent.decided(scopes, parameters.all("tool"), pending.withheld_last)
+            self.go(await approve(self, session, request_id, pending, withheld=withheld))
             return
         services = self.services
-        self.go(await authorize.deny(services.db, services.server, session, request_id, pending))
+        self.go(await decision.deny(services.db, services.server, session, request_id, pending))
 
 
 class LogoutHandler(WaitingHandler):
@@ -246,7 +252,5 @@ class LogoutHandler(WaitingHandler):
         request_id = self.request_id_in(parameters)
         session = await self.required_session()
         self.check_form(parameters, "consent", request_id, session.user_id or "")
-        cookie = crypto.new_token()
-        await browsers.log_out(self.services.db, session.id, digest=crypto.digest(cookie))
-        self.set_session_cookie(cookie)
+        await self.log_out(session)
         self.go_to("/login", request_id)

@@ -95,6 +95,8 @@ class BaseHandler(tornado.web.RequestHandler):
 
     authentication: ClassVar[Authentication]
     """How callers of this handler prove who they are."""
+    field_limit: ClassVar[int] = forms.MAX_FIELDS
+    """Most fields that a form may have."""
     any_host: ClassVar[bool] = False
     """Whether a request may name any host."""
 
@@ -226,6 +228,7 @@ class BaseHandler(tornado.web.RequestHandler):
             self.request.headers.get("Content-Type", ""),
             self.body,
             query=self.request.query,
+            max_fields=self.field_limit,
         )
 
     def allow_origin(self, origin: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What the consent page shows of a scope: its text, and the tools that it opens."""
+"""What pages show of scopes: their texts, and the tools that they open, each with a box to tick."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mcpserve.bound import Bound
@@ -13,9 +13,14 @@ from mcpserve.tools import CALL_SCOPE, Tool
 class ShownTool:
     """A tool by its title, and the most that it may do, by what its author says of it."""
 
+    names: tuple[str, ...]
+    """Everything that it may be called by; the box has the first."""
     title: str
     effect: str
     """``read-only``, ``destructive``, or ``writes`` for what is in between."""
+    allowed: bool
+    repeated: bool
+    """Whether its box stands below an earlier scope already."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +29,42 @@ class ShownScope:
 
     name: str
     text: str
-    tools: list[ShownTool]
+    tools: tuple[ShownTool, ...]
+
+    @property
+    def withheld(self) -> int:
+        """How many of its tools are not allowed."""
+        return sum(not tool.allowed for tool in self.tools)
 
 
-def shown(asked: frozenset[str], scopes: Scopes, tools: Iterable[Bound[Tool]]) -> list[ShownScope]:
+def shown(
+    asked: frozenset[str],
+    scopes: Scopes,
+    tools: Iterable[Bound[Tool]],
+    withheld: frozenset[str],
+) -> tuple[ShownScope, ...]:
     """Return what is asked for, each with the tools behind it that could then be called.
 
-    A tool with scopes of its own stands below these, not below the one that all tools need.
+    A tool with scopes of its own stands below these, not below the one that all tools need; an open
+    one stands nowhere, because nothing of it is granted. Its ``repr`` tells one page from another.
     """
-    usable = [bound for bound in tools if bound.scopes <= scopes.effective(asked)]
-    return [
-        ShownScope(
-            scope,
-            scopes.texts.get(scope, scope),
-            [
-                shown_tool(bound.offer)
-                for bound in usable
-                if scopes.effective(frozenset({scope})) & (own(bound) or {CALL_SCOPE})
-            ],
+    granted = scopes.effective(asked)
+    usable = [bound for bound in tools if not bound.is_open and bound.scopes <= granted]
+    lines: list[ShownScope] = []
+    for scope in sorted(asked):
+        opened = scopes.effective(frozenset({scope}))
+        above = {tool.names for line in lines for tool in line.tools}
+        below = (bound for bound in usable if opened & (own(bound) or {CALL_SCOPE}))
+        lines.append(
+            ShownScope(
+                scope,
+                scopes.texts.get(scope, scope),
+                tuple(
+                    shown_tool(bound, withheld, repeated=bound.names in above) for bound in below
+                ),
+            )
         )
-        for scope in sorted(asked)
-    ]
+    return tuple(lines)
 
 
 def own(bound: Bound[Tool]) -> frozenset[str]:
@@ -52,11 +72,27 @@ def own(bound: Bound[Tool]) -> frozenset[str]:
     return bound.scopes - {CALL_SCOPE}
 
 
-def shown_tool(tool: Tool) -> ShownTool:
-    """Return what the page shows of a tool."""
-    hints = tool.hints
+def shown_tool(bound: Bound[Tool], withheld: frozenset[str], *, repeated: bool) -> ShownTool:
+    """Return what a page shows of a tool."""
+    tool, hints = bound.offer, bound.offer.hints
     effect = "destructive" if hints.destructive_hint else "writes"
     return ShownTool(
+        bound.names,
         clean(tool.title or hints.title or tool.name),
         "read-only" if hints.read_only_hint else effect,
+        allowed=withheld.isdisjoint(bound.names),
+        repeated=repeated,
     )
+
+
+def decided(
+    lines: Iterable[ShownScope], ticked: Collection[str], before: frozenset[str]
+) -> frozenset[str]:
+    """Return the names of the tools that are withheld from now on, by every name they have.
+
+    What was not shown stays as it was ``before``, whatever is ticked.
+    """
+    tools = [tool for line in lines for tool in line.tools]
+    allowed = {name for tool in tools if tool.names[0] in ticked for name in tool.names}
+    refused = {name for tool in tools if tool.names[0] not in ticked for name in tool.names}
+    return (before - allowed) | refused

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from mcpserve import crypto
 from mcpserve.errors import PageError
+from mcpserve.oauth import users
 from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.store import browsers
 from mcpserve.oauth.store.browsers import BrowserSession
@@ -19,6 +20,10 @@ STYLE = HERE / "static" / "style.css"
 SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+MANY_FIELDS = 1000
+"""Most fields of a form with a box for every tool."""
+AGAIN = "Go back to the application and start the connection again."
 
 TITLES = {
     405: "This page cannot be used that way",
@@ -70,17 +75,78 @@ class PageHandler(BaseHandler):
             return None
         return await browsers.find_session(self.services.db, crypto.digest(self.cookie))
 
-    async def required_session(self) -> BrowserSession:
-        """Return the session. Raises :class:`~mcpserve.errors.PageError` without one."""
+    async def ensured_session(self) -> BrowserSession:
+        """Return the session of this browser, which gets a new one if it has none that lasts."""
+        session = await self.session()
+        if session is None:
+            cookie = crypto.new_token()
+            session = await browsers.create_session(self.services.db, crypto.digest(cookie))
+            self.set_session_cookie(cookie)
+        return session
+
+    async def required_session(self, again: str = AGAIN) -> BrowserSession:
+        """Return the session.
+
+        Raises :class:`~mcpserve.errors.PageError`, which says how to try ``again``, without one.
+        """
         session = await self.session()
         if session is None:
             raise PageError(
                 400,
                 "This request is not known in this browser",
-                "Cookies may be switched off, or the page was open too long. Go back to the "
-                "application and start the connection again.",
+                f"Cookies may be switched off, or the page was open too long. {again}",
             )
         return session
+
+    async def log_in(self, session: BrowserSession, parameters: Parameters) -> bool:
+        """Log in with the name and password of a form. ``False`` if one of them is wrong.
+
+        Raises as :func:`mcpserve.oauth.users.log_in` does.
+        """
+        services = self.services
+        cookie = await users.log_in(
+            services.db,
+            services.hasher,
+            services.settings.login,
+            session,
+            name=parameters.one("username") or "",
+            password=parameters.one("password") or "",
+            network=self.network,
+            limits=services.limits.login,
+        )
+        if cookie is None:
+            return False
+        self.set_session_cookie(cookie)
+        return True
+
+    async def log_out(self, session: BrowserSession) -> None:
+        """Forget who is logged in; the browser gets a new cookie."""
+        cookie = crypto.new_token()
+        await browsers.log_out(self.services.db, session.id, digest=crypto.digest(cookie))
+        self.set_session_cookie(cookie)
+
+    def login_page(
+        self,
+        action: str,
+        csrf: str,
+        *,
+        request_id: str = "",
+        client_name: str = "",
+        status: int = 200,
+        name: str = "",
+        problem: bool = False,
+    ) -> None:
+        """Show the form that :meth:`log_in` reads, for a waiting request or for none."""
+        self.page(
+            "login.html",
+            status=status,
+            action=action,
+            csrf=csrf,
+            request_id=request_id,
+            client_name=client_name,
+            name=name,
+            problem=problem,
+        )
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> None:
         """Show a page."""

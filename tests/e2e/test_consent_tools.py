@@ -39,7 +39,7 @@ async def shown(server, scope):
     async with server.browser() as browser:
         page = (await Flow(server).ask(browser, scope=scope)).text
     parts = re.split(r'<code class="soft">(.*?)</code>', page.split("<dl>")[0])[1:]
-    badge = r'<li>(.*?) <span class="badge (.*?)">\2</span></li>'
+    badge = r'checked> <span>(.*?) <span class="badge (.*?)">\2</span></span></label></li>'
     return page, {
         name: dict(re.findall(badge, below))
         for name, below in zip(parts[::2], parts[1::2], strict=True)
@@ -75,6 +75,15 @@ async def test_a_scope_shows_what_it_includes(dsn):
     async with serving(dsn, SETTINGS, made=notes()) as server:
         _, below = await shown(server, "notes.admin")
         assert below == {"notes.admin": CALL | {"wipe": "destructive"}}
+
+
+async def test_a_tool_behind_two_scopes_has_one_box(dsn):
+    async with serving(dsn, SETTINGS, made=notes()) as server:
+        page, below = await shown(server, "mcp.tools.call notes.admin")
+        assert below == {"mcp.tools.call": CALL, "notes.admin": {"wipe": "destructive"}}
+        assert page.count('type="checkbox"') == 3
+        assert page.count("see above") == 2
+        assert "<summary>3 tools</summary>" in page
 
 
 async def test_many_tools_are_folded(dsn):

@@ -18,6 +18,9 @@ METHODS = {
     "/consent": "GET",
     "/authorize/decision": "POST",
     "/logout": "POST",
+    "/connections": "GET, POST",
+    "/connections/login": "GET, POST",
+    "/connections/logout": "POST",
     "/setup": "GET, POST",
 }
 POLICY = {
@@ -76,6 +79,14 @@ async def every_answer(server, browser):
     form = browser.fields() | {"decision": "approve"}
     answers["decided"] = await http.post("/authorize/decision", data=form)
     answers["decided before"] = await http.post("/authorize/decision", data=form)
+    await flow.exchange(browser.answer(answers["decided"])["code"])
+    answers["connections"] = await browser.open("/connections")
+    saved = browser.fields() | {"action": "save"}
+    answers["connection saved"] = await http.post("/connections", data=saved)
+    answers["connection form refused"] = await http.post("/connections", data=saved | {"csrf": ""})
+    left = browser.fields(1)
+    answers["connections left"] = await http.post("/connections/logout", data=left)
+    answers["connections login form"] = await browser.open("/connections")
     return answers
 
 
@@ -132,6 +143,11 @@ async def test_every_answer_has_its_status_and_is_a_page(dsn):
             "logged out": 303,
             "decided": 303,
             "decided before": 400,
+            "connections": 200,
+            "connection saved": 303,
+            "connection form refused": 403,
+            "connections left": 303,
+            "connections login form": 200,
         }
         redirects = [answer for answer in answers.values() if answer.status_code == 303]
         assert {answer.content for answer in redirects} == {b""}
@@ -144,6 +160,7 @@ async def test_every_answer_has_its_status_and_is_a_page(dsn):
                 assert forbidden not in answer.text, kind
             assert set(re.findall(r'(?:src|href)="([^"]*)"', answer.text)) <= {
                 "/static/style.css",
+                "/connections",
                 "data:,",
             }, kind
 
@@ -270,14 +287,14 @@ async def test_no_secret_is_logged(dsn, caplog):
         tokens = (await flow.exchange(code)).json()
         await flow.exchange(code)
     texts = " ".join(answer.text for answer in answers.values())
-    hidden = re.findall(r'type="hidden" name="\w+" value="([^"]+)"', texts)
+    hidden = re.findall(r'type="hidden" name="(?!grant)\w+" value="([^"]+)"', texts)
     cookies = [
         value
         for answer in answers.values()
         for header in answer.headers.get_list("set-cookie")
         for value in re.findall("mcpserve=([^;]+)", header)
     ]
-    assert (len(set(hidden)), len(set(cookies))) == (5, 3)
+    assert (len(set(hidden)), len(set(cookies))) == (9, 4)
     secrets = {
         *hidden,
         *cookies,

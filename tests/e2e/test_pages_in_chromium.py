@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import chromium
 import pytest
 from chromium import Chromium
+from notes import notes, withheld
 from serving import PASSWORD, PUBLIC_CLIENT, USER, Flow, serving
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -185,6 +186,30 @@ async def test_everything_works_without_scripts(dsn, browser):
             await window.press("[value=approve]")
             assert "code" in answers(reached)[0]
             assert "<title>Client</title>" in await window.source()
+
+
+async def test_tools_are_unticked_without_scripts_at_consent_and_later(dsn, browser):
+    async with web_client() as (port, reached), Chromium(browser) as window:
+        uri = f"http://localhost:{port}/callback"
+        async with serving(dsn, one_client(uri), made=notes()) as server:
+            await window.open(link(server, uri))
+            await log_in(window)
+            await window.click("[value=wipe]")
+            await window.press("[value=approve]")
+            code = answers(reached)[0]["code"]
+            await Flow(server, redirect_uri=uri).exchange(code)
+            assert await withheld(server) == [{"wipe"}]
+            await window.open(f"{server.url}/")
+            await window.press("a")
+            assert "3 tools, 1 not allowed" in await window.text("section")
+            await window.click("section [value=wipe]")
+            await window.click("section [value=look]")
+            await window.press("section [value=save]")
+            assert "Saved." in await window.text()
+            assert "3 tools, 1 not allowed" in await window.text("section")
+            assert await withheld(server) == [{"look"}]
+            await window.press("section [value=disconnect]")
+            assert "None yet." in await window.text()
 
 
 async def test_the_style_sheet_is_used(dsn, browser):

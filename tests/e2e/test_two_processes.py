@@ -102,6 +102,20 @@ async def test_every_step_may_be_at_the_other_process(pair, turn):
     assert all(place != following for place, following in itertools.pairwise(places))
 
 
+async def test_what_a_person_unticks_at_one_is_refused_by_the_other_at_the_next_call(ways):
+    here, there = ways()
+    token = (await here.tokens())["access_token"]
+    assert (await there.call_tool(token)).json()["result"]["isError"] is False
+    async with here.server.browser() as browser:
+        await browser.open("/connections")
+        await browser.log_in(USER, PASSWORD)
+        for tools in ([], ["calculator"]):
+            await browser.submit(0, "save", tool=tools)
+            refused = (await there.call_tool(token)).json()["result"]["isError"]
+            listed = (await there.call_mcp(token, "tools/list")).json()["result"]["tools"]
+            assert (refused, [shown["name"] for shown in listed]) == (not tools, tools)
+
+
 async def test_a_client_that_registered_at_one_is_known_at_the_other(ways):
     here, there = ways()
     client_id = await register(here.server, "http://127.0.0.1/cb")

@@ -9,7 +9,7 @@ from store import lab
 from mcpserve import crypto
 from mcpserve.db import Database
 from mcpserve.errors import UsageError
-from mcpserve.oauth import authorize, clients, grants, keys, revocation, users
+from mcpserve.oauth import clients, decision, grants, keys, revocation, users, withholding
 from mcpserve.oauth.authorize import AuthorizationRequest
 from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.keys import KeyRing
@@ -189,7 +189,7 @@ async def ask(db: Database, number: int = 0) -> Any:
         resource=lab.RESOURCE,
         code_challenge=crypto.pkce_s256(lab.VERIFIER),
     )
-    return session and await authorize.keep(db, session, request)
+    return session and await decision.keep(db, session, request)
 
 
 async def approve(db: Database, number: int = 0) -> Any:
@@ -199,12 +199,13 @@ async def approve(db: Database, number: int = 0) -> Any:
         return None
     request_id = f"request-{number}"
     pending = await browsers.find_request(db, crypto.digest(request_id), session.id)
-    return await authorize.approve(
+    return await decision.approve(
         db,
         lab.SERVER,
         session,
         request_id,
-        authorize.require_open(pending),
+        decision.require_open(pending),
+        withheld=frozenset(),
         code_lifetime=timedelta(minutes=1),
     )
 
@@ -256,3 +257,37 @@ async def make_old(db: Database, number: int = 0) -> None:
            FROM old WHERE t.session_id = old.id""",
         d=used,
     )
+
+
+async def narrow(db: Database, number: int = 0) -> Any:
+    """Save what the person saw, without one tool."""
+    return await save(db, number, withheld=frozenset({"a"}))
+
+
+async def narrow_otherwise(db: Database, number: int = 0) -> Any:
+    """Save what the person saw, without another tool."""
+    return await save(db, number, withheld=frozenset({"b"}))
+
+
+async def save(db: Database, number: int = 0, *, withheld: frozenset[str]) -> Any:
+    """Look at the grant, and save it with other tools."""
+    row = await db.row(
+        """SELECT s.* FROM mcp_sessions s JOIN oauth_authorization_codes c ON c.session_id = s.id
+           WHERE c.digest = %(digest)s""",
+        digest=crypto.digest(f"used-{number}"),
+    )
+    return row and await withholding.save(
+        db,
+        row.id,
+        user_id=row.user_id,
+        before=frozenset(row.withheld_tools),
+        withheld=withheld,
+    )
+
+
+async def disconnect(db: Database, number: int = 0) -> Any:
+    """End the grant for its person."""
+    row = await db.row(
+        "SELECT id, user_id FROM mcp_sessions WHERE client_id = %(id)s", id=f"client-{number}"
+    )
+    return row and await revocation.disconnect(db, row.id, user_id=row.user_id)

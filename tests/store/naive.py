@@ -18,10 +18,10 @@ from mcpserve.errors import InvalidGrant
 from mcpserve.oauth import grants
 from mcpserve.oauth.grants import Refresh, TokenPair, decide_refresh
 from mcpserve.oauth.keys import KeyRing
-from mcpserve.oauth.store import browsers, clients, users
+from mcpserve.oauth.store import browsers, clients, tokens, users
 from mcpserve.oauth.store import grants as store
 from mcpserve.oauth.store import keys as key_store
-from mcpserve.oauth.store.grants import RefreshState, Window
+from mcpserve.oauth.store.tokens import RefreshState, Window
 
 Pause = Callable[[], Awaitable[Any]]
 
@@ -127,13 +127,13 @@ async def refresh_with_joined_lock(db: Database, number: int = 0) -> Any:
 async def refresh_raising_inside(db: Database, number: int = 0) -> Any:
     """The error goes through the end of the transaction and takes the revocation with it."""
     async with db.transaction() as tx:
-        state = await store.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
+        state = await tokens.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
         decision = decide_refresh(state, f"client-{number}", lab.RESOURCE)
         if state is not None and decision is Refresh.REUSED:
             await store.end(tx, state.grant_id, state="compromised")
         if state is None or decision is not Refresh.ROTATE:
             raise InvalidGrant("used")
-        await store.rotate(
+        await tokens.rotate(
             tx, state.id, window=None, reusable_for=lab.settings().refresh_reuse_window
         )
         return await _issue(
@@ -146,7 +146,7 @@ async def refresh_decided_before_lock(
 ) -> Any:
     """What to do is decided by a look at the token, and done once the grant is locked."""
     async with db.transaction() as tx:
-        state = await store.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
+        state = await tokens.lock_refresh_token(tx, crypto.digest(f"rt-{number}"))
     await pause()
     async with db.transaction() as tx:
         await store.lock(tx, state.grant_id)
@@ -159,7 +159,7 @@ async def refresh_by_own_clock(
     """The end of the window is judged by this machine's clock."""
     digest = crypto.digest(f"rt-{number}")
     async with db.transaction() as tx:
-        state = await store.lock_refresh_token(tx, digest)
+        state = await tokens.lock_refresh_token(tx, digest)
         token = await tx.one(
             "SELECT * FROM oauth_refresh_tokens WHERE digest = %(digest)s", digest=digest
         )
@@ -178,7 +178,7 @@ async def refresh_keeping_salts(db: Database, number: int = 0, *, token: str = "
                WHERE t.digest = %(digest)s""",
             digest=digest,
         )
-        state = await store.lock_refresh_token(tx, digest)
+        state = await tokens.lock_refresh_token(tx, digest)
         answer = await _answer(tx, state, token or f"rt-{number}")
         await tx.execute(
             """UPDATE oauth_refresh_tokens
@@ -247,7 +247,7 @@ async def _answer(tx: Any, state: RefreshState, presented: str) -> Any:
 
 async def revoke_without_lock(db: Database, number: int = 0) -> Any:
     """Tokens first and the grant last: a refresh in between leaves new tokens behind."""
-    owner = await store.find_owner(db, crypto.digest(f"rt-{number}"))
+    owner = await tokens.find_owner(db, crypto.digest(f"rt-{number}"))
     if owner is None:
         return
     for table in ("oauth_access_tokens", "oauth_refresh_tokens"):
@@ -333,7 +333,7 @@ async def share_enabled_client(tx: Any, client_id: str, *, to_write: bool = Fals
 
 async def _issue(tx: Any, settings: Any, grant_id: str, pair: TokenPair, *, parent_id: Any) -> Any:
     scopes = frozenset({"mcp.tools.call"})
-    seconds = await store.issue(
+    seconds = await tokens.issue(
         tx,
         grant_id,
         access=crypto.digest(pair.access),

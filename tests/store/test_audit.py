@@ -13,7 +13,7 @@ from tables import state
 from mcpserve import audit, crypto, log
 from mcpserve.audit import Event
 from mcpserve.errors import DatabaseError, UsageError
-from mcpserve.oauth import authorize, clients, revocation, users
+from mcpserve.oauth import clients, decision, revocation, users
 from mcpserve.oauth.store import browsers
 from mcpserve.oauth.users import LoginLimits
 from mcpserve.ratelimit import Limit
@@ -35,7 +35,7 @@ async def wait_a_minute(db, number=0):
 async def deny(db, number=0):
     session = await browsers.find_session(db, crypto.digest("cookie-0"))
     pending = await browsers.find_request(db, crypto.digest("request-0"), session.id)
-    return await authorize.deny(db, lab.SERVER, session, "request-0", pending)
+    return await decision.deny(db, lab.SERVER, session, "request-0", pending)
 
 
 async def add_user(db, number=0):
@@ -143,6 +143,7 @@ RECORDED = {
                     "client_name": "client-0",
                     "user_name": "user-0",
                     "scopes": SCOPES,
+                    "withheld_tools": [],
                     "redirect_host": "client.example",
                     "automatically": False,
                 },

@@ -136,6 +136,15 @@ REFUSED = {
         "users_name_key",
         "INSERT INTO users (name, password_hash) VALUES ('USER-0', 'x')",
     ),
+    "two addresses that differ in case": (
+        "users_email_key",
+        "UPDATE users SET email = CASE name WHEN 'user-0' THEN 'a@b.c' ELSE 'A@B.c' END",
+    ),
+    "an address that is empty": ("users_email_check", "UPDATE users SET email = ''"),
+    "a verified address that is none": (
+        "users_email_verified_check",
+        "UPDATE users SET email_verified = true",
+    ),
     "a client without redirect URIs": (
         "oauth_clients_redirect_uris_check",
         "UPDATE oauth_clients SET redirect_uris = '{}'",

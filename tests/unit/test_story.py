@@ -1,5 +1,6 @@
 """The life of a grant in sentences; no database is needed to tell it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,6 +61,24 @@ def grant(state, ended_at=None):
     return Grant("0b6f", "chatgpt", "ChatGPT", "alice", ("mcp.tools.call",), state, *at)
 
 
+def test_every_change_of_the_tools_is_told():
+    changes = [
+        event(at, Event.GRANT_TOOLS_CHANGED, network=HOME, by="person", withheld_tools=tools)
+        for at, tools in ((5, ["a", "b\x1b"]), (6, []))
+    ]
+    assert [line.partition(": ")[2] for line in told(STARTED, *changes)[1:3]] == [
+        "allowed are all but a, b.",
+        "allowed are all.",
+    ]
+
+
+def test_consent_is_told_with_the_tools_that_were_not_allowed():
+    consent = replace(CONSENT, details=CONSENT.details | {"withheld_tools": ["wipe"]})
+    assert told(consent)[0].endswith(
+        "mcp.tools.call, offline_access, but not the tools wipe. The answer went to chatgpt.com."
+    )
+
+
 def test_a_whole_life_is_told_in_order():
     rotated = (START + timedelta(minutes=10)).isoformat()
     assert told(
@@ -117,6 +136,18 @@ def test_a_change_of_network_shows(networks, end):
         (
             event(5, Event.GRANT_REVOKED, network=HOME, reason="client"),
             "The client ended the grant, from 192.0.2.1.",
+        ),
+        (
+            event(5, Event.GRANT_REVOKED, network=HOME, reason="person"),
+            "The person ended the grant, from 192.0.2.1.",
+        ),
+        (
+            event(5, Event.GRANT_TOOLS_CHANGED, network=HOME, by="person", withheld_tools=["a"]),
+            "The tools were changed by the person, from 192.0.2.1: allowed are all but a.",
+        ),
+        (
+            event(5, Event.GRANT_TOOLS_CHANGED, operator="ann", by="operator", withheld_tools=[]),
+            "The tools were changed by ann: allowed are all.",
         ),
         (
             event(5, Event.GRANT_REVOKED, operator="ann", reason="operator"),

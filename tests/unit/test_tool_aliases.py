@@ -44,7 +44,12 @@ async def endpoint(settings, *names, **options):
     """Return an endpoint with one plugin."""
     registry = await load({"a": settings}, a=a_plugin(*names, **options))
     return Exchange(
-        registry, name="tests", instructions="", seal=Sealed(), challenge=lambda error: ""
+        registry,
+        name="tests",
+        instructions="",
+        seal=Sealed(),
+        challenge=lambda error: "",
+        connections="",
     )
 
 
@@ -76,7 +81,12 @@ async def test_headers_for_arguments_are_checked_under_an_old_name_too():
     made.mcpserve_tools = hookimpl(lambda: [new])
     registry = await load({"a": aliases(new=["old"])}, a=made)
     server = Exchange(
-        registry, name="tests", instructions="", seal=Sealed(), challenge=lambda error: ""
+        registry,
+        name="tests",
+        instructions="",
+        seal=Sealed(),
+        challenge=lambda error: "",
+        connections="",
     )
     for name in ("new", "old"):
         params = {"name": name, "arguments": {"region": "eu"}}

@@ -31,13 +31,17 @@ class LiveToken:
 async def find_principal(db: Queryable, digest: bytes, *, resource: str) -> Principal | None:
     """Return who holds this access token, if it may be used at ``resource`` now."""
     row = await db.row(
-        f"""SELECT s.client_id, s.user_id, t.scopes
+        f"""SELECT s.client_id, s.user_id, t.scopes, s.withheld_tools
             FROM oauth_access_tokens t JOIN mcp_sessions s ON s.id = t.session_id
             WHERE {ALIVE}""",
         digest=digest,
         resource=resource,
     )
-    return Principal(row.client_id, row.user_id, frozenset(row.scopes)) if row else None
+    if row is None:
+        return None
+    return Principal(
+        row.client_id, row.user_id, frozenset(row.scopes), frozenset(row.withheld_tools)
+    )
 
 
 async def is_revoked(db: Queryable, digest: bytes) -> bool:

@@ -56,6 +56,8 @@ class PendingRequest:
     scopes: frozenset[str]
     granted_last: frozenset[str] | None
     """What its person granted the client last; ``None`` if that does not matter or never was."""
+    withheld_last: frozenset[str]
+    """Names of tools that its person did not allow the client last."""
     resource: str
     code_challenge: str
     decided: bool
@@ -202,13 +204,15 @@ async def find_request(db: Queryable, digest: bytes, session_id: str) -> Pending
                   c.redirect_uris, c.document_digest,
                   b.auth_time IS NULL OR (r.fresh_login AND b.auth_time < r.created_at)
                       AS login_needed,
-                  CASE WHEN r.usual_scopes THEN
-                      (SELECT s.scopes FROM mcp_sessions s
-                       WHERE s.client_id = r.client_id AND s.user_id = b.user_id
-                       ORDER BY s.created_at DESC LIMIT 1) END AS granted_last
+                  CASE WHEN r.usual_scopes THEN last.scopes END AS granted_last,
+                  coalesce(last.withheld_tools, '{}') AS withheld_last
            FROM authorization_requests r
            JOIN oauth_clients c USING (client_id)
            JOIN browser_sessions b ON b.id = r.browser_session_id
+           LEFT JOIN LATERAL (
+               SELECT s.scopes, s.withheld_tools FROM mcp_sessions s
+               WHERE s.client_id = r.client_id AND s.user_id = b.user_id
+               ORDER BY s.created_at DESC LIMIT 1) last ON true
            WHERE r.digest = %(digest)s AND r.browser_session_id = %(session_id)s""",
         digest=digest,
         session_id=session_id,
@@ -222,6 +226,7 @@ async def find_request(db: Queryable, digest: bytes, session_id: str) -> Pending
         state=row.state,
         scopes=frozenset(row.scopes),
         granted_last=None if row.granted_last is None else frozenset(row.granted_last),
+        withheld_last=frozenset(row.withheld_last),
         resource=row.resource,
         code_challenge=row.code_challenge,
         decided=row.decided,

@@ -1,7 +1,7 @@
 """The table ``oauth_clients``."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -72,6 +72,15 @@ async def find(db: Queryable, client_id: str) -> Client | None:
         f"SELECT {COLUMNS} FROM oauth_clients WHERE client_id = %(id)s", id=client_id
     )
     return _client(row) if row else None
+
+
+async def find_some(db: Queryable, client_ids: Collection[str]) -> dict[str, Client]:
+    """Return those of these clients that there are, by their ids."""
+    rows = await db.rows(
+        f"SELECT {COLUMNS} FROM oauth_clients WHERE client_id = ANY(%(ids)s::text[])",
+        ids=sorted(client_ids),
+    )
+    return {row.client_id: _client(row) for row in rows}
 
 
 async def find_all(db: Queryable) -> list[Client]:
