@@ -27,9 +27,9 @@ from mcpserve.settings import (
 ROOT = Path(__file__).resolve().parent.parent
 
 PLUGINS = {
-    "calculator": "Evaluates arithmetic.",
+    "calculator": "Evaluates arithmetic, with units and percentages.",
     "get_weather": "Tells the weather of a place.",
-    "search_web": "Searches the web.",
+    "search_web": "Searches the web and reads pages of it.",
 }
 """The plugins that come along; the example enables them."""
 
@@ -105,6 +105,7 @@ KINDS: dict[Any, str] = {
     PluginSettings: "plugin",
     SecretStr: "secret text",
     bool: "`true` or `false`",
+    float: "number",
     int: "whole number",
     str: "text",
     timedelta: "duration",

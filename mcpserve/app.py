@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import logging
 import signal
@@ -14,12 +15,12 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 
-from mcpserve import migrate, plugins
+from mcpserve import migrate, plugins, tracing
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError, MCPServeError
 from mcpserve.fetch import Fetcher
-from mcpserve.oauth import bearer, clients, documents, keys, metadata
+from mcpserve.oauth import bearer, clients, documents, keys, metadata, userinfo
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.documents import Documents
 from mcpserve.oauth.grants import Issuance
@@ -35,6 +36,7 @@ from mcpserve.protocol import Exchange
 from mcpserve.settings import DatabaseSettings, Settings
 from mcpserve.supervision import Supervised
 from mcpserve.web import Services, application
+from mcpserve.web.connections import CONNECTIONS_PATH
 from mcpserve.web.services import Drain, Limits
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ async def open_services(
     """
     clients.validate(settings.oauth.clients.configured)
     async with AsyncExitStack() as exit_stack:
+        # Before the plugins and until they are closed: what they do then may be traced, too.
+        tracer = await exit_stack.enter_async_context(tracing.open_tracer(settings.tracing))
         loaded = await plugins.load(settings.plugins, exit_stack, find)
         hasher = PasswordHasher(settings.login.bcrypt_rounds)
         exit_stack.callback(hasher.close)
@@ -124,7 +128,11 @@ async def open_services(
                 instructions=settings.mcp.instructions,
                 seal=Seals(db, keys_in_use),
                 challenge=lambda error: bearer.challenge(issuer, error, scopes.default),
+                connections=issuer + CONNECTIONS_PATH,
                 challenge_form=settings.mcp.challenge,
+                tracer=tracer,
+                find_user=functools.partial(userinfo.find, db),
+                default_scopes=scopes.effective(scopes.default),
             ),
             limits=limits,
             drain=Drain(),
@@ -177,6 +185,9 @@ async def serve(
         # What start-up made stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
+        if free := services.plugins.registry.open:
+            names = ", ".join(bound.offer.name for bound in free)
+            logger.info("open to everybody, without a login: %s", names)
         await ready(services)
         await stop.wait()
         await drain(services, http_server, hurry)

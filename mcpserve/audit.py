@@ -32,6 +32,7 @@ class Event(StrEnum):
     CLIENT_DELETED = "client.deleted"
     USER_ADDED = "user.added"
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a name
+    USER_EMAIL_CHANGED = "user.email_changed"
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
     LOGIN_SUCCEEDED = "login.succeeded"
@@ -39,6 +40,7 @@ class Event(StrEnum):
     CONSENT_GIVEN = "consent.given"
     CONSENT_DENIED = "consent.denied"
     GRANT_STARTED = "grant.started"
+    GRANT_TOOLS_CHANGED = "grant.tools_changed"
     GRANT_REVOKED = "grant.revoked"
     CODE_REPLAYED = "code.replayed"
     TOKEN_REFRESHED = "token.refreshed"  # noqa: S105 - a name

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from mcpserve.completion import Completable
 from mcpserve.errors import MCPServeError
+from mcpserve.principal import Principal
 from mcpserve.questions import InputRequired, Interview
 from mcpserve.threads import in_thread, is_cancelled
 from mcpserve.tools import Offer, ToolContext, ToolError
@@ -54,13 +55,28 @@ class Bound(Generic[Offered]):
     offer: Offered
     plugin: str
     scopes: frozenset[str]
-    """All scopes that a call needs."""
+    """All scopes that a call needs; none only if the operator opened it to everybody."""
     timeout: float
     """Seconds for one call, waiting for a slot included."""
     slots: asyncio.Semaphore = field(repr=False)
     """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
     aliases: tuple[str, ...] = ()
     """Earlier names, which may still be called."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be used without a login."""
+        return not self.scopes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that it may be called by, the present name first."""
+        return (self.offer.name, *self.aliases)
+
+    def is_withheld(self, principal: Principal) -> bool:
+        """Whether it is a tool that the person did not allow, by whatever name it had then."""
+        asked_for = self.offer.kind == "tool" and not self.is_open
+        return asked_for and not principal.withheld.isdisjoint(self.names)
 
     async def call(
         self,

@@ -83,7 +83,7 @@ def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: 
     """Call the hook of one plugin alone; ``None`` if it has no such hook."""
     try:
         return hook_of(manager, name, hook)(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(name, f"{hook}: {reason(error)}") from error
 
 

@@ -203,16 +203,44 @@ def bind(
     *,
     slots: asyncio.Semaphore,
 ) -> Bound[Offered]:
-    """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up."""
+    """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up.
+
+    Raises :class:`PluginError` for what is to be open and has scopes.
+    """
     decided = override.timeout or plugin.timeout
     return Bound(
         offer=offer,
         plugin=name,
-        scopes=frozenset({CALL_SCOPE, *offer.scopes, *plugin.scopes, *override.scopes}),
+        scopes=needed_scopes(offer, name, plugin, override),
         timeout=decided.total_seconds() if decided else offer.timeout or DEFAULT_TIMEOUT,
         slots=slots,
         aliases=override.aliases if isinstance(override, ToolSettings) else (),
     )
+
+
+def needed_scopes(
+    offer: Offer, name: str, plugin: PluginSettings, override: OfferSettings
+) -> frozenset[str]:
+    """Return the scopes that a call needs: none at all if the operator opened it.
+
+    Raises :class:`PluginError` if that would drop a protection that somebody asked for.
+    """
+    key = f"{offer.kind}s.{offer.name}"
+    asked = {
+        "its author asks": offer.scopes,
+        f"plugins.{name}.scopes ask": plugin.scopes,
+        f"plugins.{name}.{key}.scopes ask": override.scopes,
+    }
+    if not override.open:
+        return frozenset({CALL_SCOPE}).union(*asked.values())
+    for who, scopes in asked.items():
+        if scopes:
+            raise PluginError(
+                name,
+                f"{key}.open: {who} for {' '.join(sorted(scopes))}, "
+                "and what is open needs no scope; remove one of the two",
+            )
+    return frozenset()
 
 
 async def handed_over(

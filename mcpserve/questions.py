@@ -108,9 +108,9 @@ class Question:
 class Interview:
     """The questions of one run of a tool.
 
-    ``capabilities`` are the client's; ``None`` if its protocol has no questions. Of the
-    ``responses`` that the call brought, those count that answer what ``earlier`` asked. A call
-    that brought no ``earlier`` was answered in advance: there the key alone decides.
+    ``capabilities`` are the client's; ``None`` if its protocol has no questions, or if nobody is
+    logged in. Of the ``responses`` that the call brought, those count that answer what ``earlier``
+    asked. A call that brought no ``earlier`` was answered in advance: there the key alone decides.
     """
 
     def __init__(
@@ -162,7 +162,9 @@ class Interview:
         Raises :class:`InputRequired` otherwise, and :class:`CannotAsk`.
         """
         if self._capabilities is None:
-            raise CannotAsk("this client cannot be asked anything: that takes protocol 2026-07-28")
+            raise CannotAsk(
+                "this client cannot be asked anything: that takes protocol 2026-07-28 and a login"
+            )
         if required := self._lacks(question.request for question in questions.values()):
             missing = ", ".join(dump(required))
             raise CannotAsk(f"this client cannot be asked this: it lacks {missing}", required)

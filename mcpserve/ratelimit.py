@@ -1,4 +1,7 @@
-"""Counting failures, shared by all processes through PostgreSQL. Successes never count."""
+"""Counting failures, shared by all processes through PostgreSQL.
+
+Successes never count, but for uses without a login: there each is counted as a failure.
+"""
 
 import ipaddress
 from dataclasses import dataclass

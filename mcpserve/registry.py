@@ -39,6 +39,13 @@ class UnknownTool(Unknown):
     reason = "Unknown tool"
 
 
+class ToolWithheld(MCPServeError):
+    """The person has not allowed the client this tool. The message is told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The person has not allowed this client to use the tool {name}.")
+
+
 class UnknownResource(Unknown):
     """No enabled resource has this URI."""
 
@@ -134,11 +141,13 @@ class ToolRegistry(Offers[Tool]):
     ) -> CallToolResult:
         """Call a tool; whatever goes wrong inside it becomes a result with ``is_error``.
 
-        Raises :class:`UnknownTool` and :class:`~mcpserve.errors.InsufficientScope`;
-        :class:`InputRequired` if the client has to be asked first, and :class:`CannotAsk` if it
-        does not take what it has to be asked.
+        Raises :class:`UnknownTool`, :class:`~mcpserve.errors.InsufficientScope` and
+        :class:`ToolWithheld`; :class:`InputRequired` if the client has to be asked first, and
+        :class:`CannotAsk` if it does not take what it has to be asked.
         """
         bound = self.require(name, context.principal.scopes)
+        if bound.is_withheld(context.principal):
+            raise ToolWithheld(bound.offer.name)
         outcome = Outcome.CANCELLED
         started = time.perf_counter()
         try:
@@ -243,3 +252,9 @@ class Registry:
     def scopes(self) -> frozenset[str]:
         """Every scope that something needs."""
         return self.tools.scopes | self.resources.scopes | self.prompts.scopes
+
+    @functools.cached_property
+    def open(self) -> tuple[Bound[Any], ...]:
+        """What may be used without a login."""
+        offers = (*self.tools, *self.resources, *self.prompts)
+        return tuple(bound for bound in offers if bound.is_open)

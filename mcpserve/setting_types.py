@@ -28,6 +28,8 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 DOCUMENT_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?::[0-9]{1,5})?")
 """A name with a dot in it, which ends in no number: no address."""
+COLLECTOR = re.compile(r"https?://[!$-;=@-~]+")
+"""Neither query nor fragment; what comes in is checked further."""
 KEY_LENGTH = 32
 SCOPE = re.compile(r"[!#-\[\]-~]+")
 """RFC 6749 §3.3."""
@@ -163,6 +165,25 @@ def parse_https_url(value: str) -> str:
     return value
 
 
+def parse_collector_url(value: str) -> str:
+    """Nothing, or where OTLP over HTTP is taken; the path that OTLP adds is forgiven."""
+    if not value:
+        return value
+    value = value.removesuffix("/").removesuffix("/v1/traces")
+    parts = urlsplit(value)
+    if not COLLECTOR.fullmatch(value) or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be a URL such as http://localhost:4318, without user and query")
+    parts.port  # noqa: B018 - raises ValueError above 65535
+    return value
+
+
+def parse_header_value(value: SecretStr) -> SecretStr:
+    """Accept what a header of HTTP can carry."""
+    if not re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", value.get_secret_value()):
+        raise ValueError("must be printable ASCII without space at the ends")
+    return value
+
+
 def parse_key(value: SecretStr) -> SecretStr:
     """Accept what cannot be guessed."""
     if len(value.get_secret_value()) < KEY_LENGTH:
@@ -189,6 +210,9 @@ ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 DocumentHost = Annotated[str, AfterValidator(parse_document_host)]
 HttpsUrl = Annotated[str, AfterValidator(parse_https_url)]
+CollectorUrl = Annotated[str, AfterValidator(parse_collector_url)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+HeaderValue = Annotated[SecretStr, AfterValidator(parse_header_value)]
 Key = Annotated[SecretStr, AfterValidator(parse_key)]
 Preset = Literal[
     "chatgpt",

@@ -26,10 +26,13 @@ from mcpserve.setting_types import (
     ChallengeForm,
     ClientId,
     CodeLifetime,
+    CollectorUrl,
     CorsOrigin,
     DocumentHost,
     Duration,
     EventsKept,
+    HeaderName,
+    HeaderValue,
     Host,
     HttpsUrl,
     Key,
@@ -321,8 +324,18 @@ class LimitSettings(Section):
     window: Lifetime = Field(description="Length of the window.")
 
 
+class UseLimitSettings(Section):
+    """How much use is allowed in a window of time."""
+
+    # As above.
+    model_config = ConfigDict(json_schema_extra={"required": []})
+
+    uses: Annotated[int, Field(ge=1)] = Field(description="Uses allowed in the window.")
+    window: Lifetime = Field(description="Length of the window.")
+
+
 class LimitsSettings(Section):
-    """Failures after which an endpoint answers 429; successes never count."""
+    """Failures after which an endpoint answers 429; successes count only without a login."""
 
     authorize: LimitSettings = Field(
         LimitSettings(failures=60, window=timedelta(minutes=5)),
@@ -345,12 +358,17 @@ class LimitsSettings(Section):
         LimitSettings(failures=10, window=timedelta(minutes=15)),
         description="Wrong passwords, per user and network; ten times as many per network alone.",
     )
+    anonymous: UseLimitSettings = Field(
+        UseLimitSettings(uses=60, window=timedelta(minutes=1)),
+        description="Uses of what is open (plugins.NAME.tools.TOOL.open) without a login, "
+        "per network.",
+    )
 
     @field_validator("*", mode="before")
     @classmethod
     def _missing_half_is_the_default(cls, value: object, info: ValidationInfo) -> object:
         """Whoever sets ``failures`` alone keeps the window."""
-        default: LimitSettings = cls.model_fields[str(info.field_name)].default
+        default: Section = cls.model_fields[str(info.field_name)].default
         return {**default.model_dump(), **value} if isinstance(value, dict) else value
 
 
@@ -362,6 +380,25 @@ class LogSettings(Section):
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is written."
+    )
+
+
+class TracingSettings(Section):
+    """Spans of requests and of what tools ask other services, for OpenTelemetry."""
+
+    endpoint: CollectorUrl = Field(
+        "",
+        description="Base URL of a collector that takes OTLP over HTTP, such as "
+        "http://localhost:4318. Empty: no tracing. Needs the extra mcpserve[tracing].",
+    )
+    headers: dict[HeaderName, HeaderValue] = Field(
+        {}, description="Headers that it wants, such as a key.", examples=[{"x-api-key": "my-key"}]
+    )
+    service_name: str = Field(
+        "", description="Name of this service in traces. Empty: OTEL_SERVICE_NAME, else mcpserve."
+    )
+    sample: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="Share of requests that is recorded; what callers ask for does not count."
     )
 
 
@@ -419,6 +456,11 @@ class OfferSettings(Section):
     enabled: bool = Field(True, description="Whether it is offered.")
     timeout: Timeout | None = Field(None, description="Longest time for one call.")
     scopes: tuple[Scope, ...] = Field((), description="Scopes needed in addition.")
+    open: bool = Field(
+        False,
+        description="Whether everybody may use it without logging in. Then nothing else may ask "
+        "for scopes.",
+    )
 
 
 class ToolSettings(OfferSettings):
@@ -448,7 +490,17 @@ class PluginSettings(Section):
     tools: dict[str, ToolSettings] = Field(
         {},
         description="Decisions about single tools, by name.",
-        examples=[{"my_tool": {"enabled": True, "timeout": "30s", "scopes": [], "aliases": []}}],
+        examples=[
+            {
+                "my_tool": {
+                    "enabled": True,
+                    "timeout": "30s",
+                    "scopes": [],
+                    "open": False,
+                    "aliases": [],
+                }
+            }
+        ],
     )
     resources: dict[str, OfferSettings] = Field(
         {}, description="Decisions about single resources, by name (not by URI)."
@@ -472,6 +524,7 @@ class Settings(Section):
     login: LoginSettings = LoginSettings()
     limits: LimitsSettings = LimitsSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     mcp: McpSettings = McpSettings()
     cors: CorsSettings = CorsSettings()
     cleanup: CleanupSettings = CleanupSettings()

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
-from mcpserve.principal import Principal
+from mcpserve.principal import Principal, User
 from mcpserve.questions import ANY_FORM, Answer, Interview, Model, Question, form
 from mcpserve.setting_types import parse_scope
 
@@ -66,6 +66,14 @@ async def no_log(level: LoggingLevel, data: Any) -> None:
     """Nobody asked for log messages."""
 
 
+FindUser = Callable[[Principal], Awaitable[User | None]]
+"""Looks up the person behind a caller, as far as they let the client know them."""
+
+
+async def no_user(principal: Principal) -> None:
+    """Nobody is known here."""
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may know of its call. Ask for it with a parameter annotated ``ToolContext``."""
@@ -78,12 +86,23 @@ class ToolContext:
     interview: Interview = field(default_factory=lambda: Interview(None), repr=False)
     trace: Mapping[str, str] = field(default_factory=dict, repr=False)
     """``traceparent``, ``tracestate`` and ``baggage`` of the request, as far as they came and are
-    valid: headers for calls of the tool's own to other services."""
+    valid: headers for calls of the tool's own to other services. If requests are traced, the parent
+    is the span of this call."""
+
+    find_user: FindUser = field(default=no_user, repr=False)
+
+    async def user(self) -> User | None:
+        """Return the person who is behind this call, as far as they let the client know them.
+
+        ``None`` without a login, and for somebody who was locked out a moment ago. It is looked up
+        anew each time.
+        """
+        return None if self.principal.anonymous else await self.find_user(self.principal)
 
     async def progress(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Report progress to the client, if it asked for it. ``progress`` must increase.
+        """Report progress to the client, if it asked for it and ``progress`` is more than before.
 
         Raises :class:`ValueError` for what is no number, which JSON cannot carry.
         """

@@ -57,6 +57,7 @@ def exchange(
         instructions="Be nice.",
         seal=Sealed(),
         challenge=lambda error: f"Bearer {error}",
+        connections="https://mcp.example/connections",
         challenge_form=challenge_form,
     )
 

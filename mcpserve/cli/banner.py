@@ -26,6 +26,8 @@ def teller(settings: Settings, embedded: Supervised | None) -> Ready:
         line("database", database(services, embedded))
         tools = [bound.offer.name for bound in services.plugins.registry.tools]
         line("tools", " · ".join(tools) or "none yet: name plugins in config.yaml")
+        if free := [bound.offer.name for bound in services.plugins.registry.open]:
+            line("open", f"{' · '.join(free)}   (for everybody, without a login)")
         for name in services.plugins.skipped:
             line("skipped", f"{name}, see the log")
         if link and settings.server.loopback:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mcpserve import app, config_report, log, plugins
+from mcpserve import app, config_report, log, plugins, tracing
 from mcpserve.cli import banner
 from mcpserve.cli.common import Command, configured, database_server, with_database
 from mcpserve.config import Loaded
@@ -77,7 +77,14 @@ async def _check_configuration(settings: Settings) -> None:
         problems.append(str(error))
     try:
         async with AsyncExitStack() as exit_stack:
-            app.open_scopes(settings, await plugins.load(settings.plugins, exit_stack))
+            loaded = await plugins.load(settings.plugins, exit_stack)
+            app.open_scopes(settings, loaded)
+            for bound in loaded.registry.open:
+                click.echo(f"{bound.offer.kind} {bound.offer.name} is open to everybody")
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        tracing.require(settings.tracing)
     except ConfigError as error:
         problems.append(str(error))
     if problems:

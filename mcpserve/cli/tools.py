@@ -15,7 +15,7 @@ from mcpserve.bound import Bound
 from mcpserve.cli.common import Command, Group, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import ConfigError, UsageError
-from mcpserve.principal import Principal
+from mcpserve.principal import Principal, User
 from mcpserve.registry import UnknownTool
 from mcpserve.settings import Settings
 from mcpserve.tools import Tool, ToolContext
@@ -58,7 +58,8 @@ async def _list_plugins(
             registry = loaded.registry
             for bound in (*registry.tools, *registry.resources, *registry.prompts):
                 scopes = " ".join(sorted(bound.scopes))
-                click.echo(f"  {called(bound)}  timeout {bound.timeout:g} s, scopes {scopes}")
+                needs = "open to everybody" if bound.is_open else f"scopes {scopes}"
+                click.echo(f"  {called(bound)}  timeout {bound.timeout:g} s, {needs}")
             for key in loaded.models[name].model_fields if name in loaded.models else ():
                 click.echo(f"  config.{key}")
 
@@ -97,11 +98,15 @@ async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> boo
         of = f"/{total:g}" if total else ""
         click.echo(f"… {progress:g}{of} {message or ''}".rstrip(), err=True)
 
+    async def find_user(principal: Principal) -> User:
+        return User(principal.subject, name=principal.subject)
+
     async with AsyncExitStack() as exit_stack:
         loaded = await plugins.load(settings.plugins, exit_stack)
         principal = Principal("cli", "operator", loaded.registry.scopes)
         try:
-            result = await loaded.registry.tools.call(tool, arguments, ToolContext(principal, show))
+            context = ToolContext(principal, show, find_user=find_user)
+            result = await loaded.registry.tools.call(tool, arguments, context)
         except UnknownTool:
             known = ", ".join(bound.offer.name for bound in loaded.registry.tools) or "none"
             raise UsageError(f"there is no tool {tool!r}; enabled tools: {known}") from None

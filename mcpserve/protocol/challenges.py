@@ -1,7 +1,8 @@
-"""What a client gets whose token lacks a scope for a tool: HTTP 403, or a result that says so.
+"""What a client gets that may not call a tool: HTTP 401 or 403, or a result that says so.
 
-The specification's form is the 403, and most clients act on nothing else. ChatGPT asks its person
-for more only when a result of the tool carries the challenge. Either way the tool is not run.
+The specification's form is HTTP's, and most clients act on nothing else. ChatGPT asks its person
+to log in, or for more, only when a result of the tool carries the challenge. Either way the tool
+is not run.
 """
 
 import re
@@ -10,8 +11,8 @@ from typing import Any
 
 from mcp_types import CallToolResult, JSONRPCRequest, TextContent
 
-from mcpserve.errors import InsufficientScope
-from mcpserve.protocol.dispatch import Challenge
+from mcpserve.errors import InsufficientScope, InvalidToken
+from mcpserve.protocol.dispatch import Challenge, Refusal
 from mcpserve.protocol.eras import Era, Modern
 from mcpserve.protocol.messages import Headers
 from mcpserve.setting_types import ChallengeForm
@@ -38,9 +39,14 @@ def client_name(era: Era) -> str | None:
     return info.get("name") if isinstance(info, Mapping) else None
 
 
-def refusal(error: InsufficientScope, challenge: Challenge) -> CallToolResult:
+def refusal(error: Refusal, challenge: Challenge) -> CallToolResult:
     """Return the result of a call that was not carried out."""
-    text = f"{error.description}: {' '.join(sorted(error.scopes))}"
+    if isinstance(error, InsufficientScope):
+        text = f"{error.description}: {' '.join(sorted(error.scopes))}"
+    else:
+        text = "this takes a login"
+        # Over HTTP no error is told of a token that was not sent; ChatGPT insists on one.
+        error = InvalidToken(text)
     return CallToolResult(
         content=[TextContent(type="text", text=text)],
         is_error=True,

@@ -1,5 +1,6 @@
 """What the SDK's kernel is given for one request: who calls, and the way back to the client."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,17 +17,20 @@ from mcp_types import (
     LoggingLevel,
 )
 
-from mcpserve.errors import InsufficientScope
+from mcpserve.errors import InsufficientScope, InvalidToken
 from mcpserve.principal import Principal
 from mcpserve.protocol.messages import encode
 from mcpserve.questions import Interview
-from mcpserve.tools import LEVELS, Log, Progress, ToolContext
+from mcpserve.tools import LEVELS, FindUser, Log, Progress, ToolContext, no_user
 
 Notify = Callable[[bytes], Awaitable[None]]
 """Sends one JSON-RPC notification on the stream of the request."""
 
 
-Challenge = Callable[[InsufficientScope], str]
+Refusal = InsufficientScope | InvalidToken
+"""Why a request is not served: its token lacks a scope, or it has none and needs one."""
+
+Challenge = Callable[[Refusal], str]
 """Tells a client in the words of ``WWW-Authenticate`` what its token lacks."""
 
 
@@ -38,7 +42,9 @@ class Call:
     progress: Progress
     log: Log
     trace: Mapping[str, str]
-    challenge: Challenge | None
+    visible: frozenset[str]
+    refused: Refusal | None
+    find_user: FindUser
 
 
 @dataclass
@@ -53,17 +59,28 @@ class Dispatch:
     log_level: LoggingLevel | None = None
     """The least severe log messages that the client wants of this request, if any."""
     trace: Mapping[str, str] = field(default_factory=dict)
-    challenge: Challenge | None = None
-    """Set for a client that reads challenges in results of tools."""
+    visible: frozenset[str] = frozenset()
+    """Lists show what these scopes allow to use."""
+    refused: Refusal | None = None
+    """Set for a client that reads in a result of the tool why its call is not carried out."""
+    find_user: FindUser = no_user
     cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = field(default=False, init=False)
+    reported: float = field(default=-math.inf, init=False)
+    """How far the request is, as the client was told last."""
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:
         """Carries our :class:`Call` through the SDK."""
         return ServerMessageMetadata(
             request_context=Call(
-                self.principal, self.progress, self.log, self.trace, self.challenge
+                self.principal,
+                self.progress,
+                self.log,
+                self.trace,
+                self.visible,
+                self.refused,
+                self.find_user,
             )
         )
 
@@ -85,9 +102,13 @@ class Dispatch:
     async def progress(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Report progress, if the request brought a token for it and is not answered yet."""
-        if self.progress_token is None:
+        """Report progress, if the request brought a token for it and is not answered yet.
+
+        What is no more than before is not sent (MCP 2026-07-28, progress).
+        """
+        if self.progress_token is None or progress <= self.reported:
             return
+        self.reported = progress
         params = {
             "progressToken": self.progress_token,
             "progress": progress,
@@ -121,5 +142,10 @@ def tool_context(
     """Return what a plugin may know of the request; without an ``interview`` it cannot ask."""
     call = caller(context)
     return ToolContext(
-        call.principal, call.progress, call.log, interview or Interview(None), call.trace
+        call.principal,
+        call.progress,
+        call.log,
+        interview or Interview(None),
+        call.trace,
+        call.find_user,
     )

@@ -1,7 +1,8 @@
 """Serving a request with the SDK's kernel; our handlers of the methods that we offer."""
 
-import contextlib
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from mcp.server.caching import CacheHint
@@ -9,11 +10,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.runner import serve_one
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import (
-    MCP_PROTOCOL_VERSION_HEADER,
-    validate_mcp_param_headers,
-    x_mcp_header_map,
-)
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import (
     handler_exception_to_error_data,
     progress_token_from_params,
@@ -38,21 +35,27 @@ from mcp_types import (
 from mcp_types.version import (
     MODERN_PROTOCOL_VERSIONS,
 )
+from opentelemetry.trace import Tracer
 from pydantic import ValidationError
 
-from mcpserve.errors import InsufficientScope
+from mcpserve import apps
+from mcpserve.bound import Bound
+from mcpserve.errors import DatabaseError, InsufficientScope, InvalidToken, KeyNotHere
 from mcpserve.principal import Principal
+from mcpserve.protocol.access import admitted
 from mcpserve.protocol.challenges import in_result, refusal
 from mcpserve.protocol.dispatch import (
     Call,
     Challenge,
     Dispatch,
     Notify,
+    Refusal,
     caller,
     tool_context,
 )
 from mcpserve.protocol.eras import Era, choose_era
 from mcpserve.protocol.messages import (
+    TOLD_VERSIONS,
     Headers,
     Rejected,
     Reply,
@@ -64,12 +67,14 @@ from mcpserve.protocol.messages import (
 )
 from mcpserve.protocol.offers import OfferHandlers
 from mcpserve.protocol.pages import page
+from mcpserve.protocol.param_headers import check_param_headers
 from mcpserve.protocol.rounds import Rounds, Seal
 from mcpserve.protocol.schemes import listed, repeated
+from mcpserve.protocol.spans import Spans, observe
 from mcpserve.protocol.trace import trace_of
-from mcpserve.registry import Registry, Unknown, UnknownTool
+from mcpserve.registry import Registry, ToolWithheld, UnknownTool, failure
 from mcpserve.setting_types import ChallengeForm
-from mcpserve.tools import LEVELS
+from mcpserve.tools import CALL_SCOPE, LEVELS, FindUser, no_user
 from mcpserve.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -79,6 +84,13 @@ LIST_TTL_MS = 300_000
 
 HANDSHAKE_LOG_LEVEL: LoggingLevel = "info"
 """What a client of the handshake era is sent; what it may have chosen once is not remembered."""
+
+Count = Callable[[], Awaitable[None]]
+"""Counts what is used without a login; raises :class:`~mcpserve.errors.RateLimited`."""
+
+
+async def no_count() -> None:
+    """There is no limit."""
 
 
 class Exchange:
@@ -92,11 +104,20 @@ class Exchange:
         instructions: str,
         seal: Seal,
         challenge: Challenge,
+        connections: str,
         challenge_form: ChallengeForm = "auto",
+        default_scopes: frozenset[str] = frozenset({CALL_SCOPE}),
+        tracer: Tracer | None = None,
+        find_user: FindUser = no_user,
     ) -> None:
+        if tracer:
+            registry = replace(registry, tools=registry.tools.observed_by(observe))
         self._registry = registry
         self._challenge = challenge
+        self._connections = connections
         self._challenge_form = challenge_form
+        self._default_scopes = default_scopes
+        self._find_user = find_user
         self._rounds = Rounds(seal)
         self._server: Server[Any] = Server(
             name,
@@ -120,34 +141,59 @@ class Exchange:
         self._server.add_request_handler(
             "logging/setLevel", SetLevelRequestParams, self._set_log_level
         )
-        # Telemetry costs a third of a call, and nobody can configure it yet.
-        self._server.middleware.clear()
+        if any(bound.offer.mime_type == apps.MIME_TYPE for bound in registry.resources):
+            self._server.extensions = {apps.EXTENSION: {}}
+        # Telemetry costs a third of a call, and the SDK's tells what callers send.
+        self._server.middleware[:] = [Spans(tracer, registry)] if tracer else []
 
     async def __call__(
-        self, principal: Principal, headers: Headers, body: bytes, notify: Notify
+        self,
+        principal: Principal,
+        headers: Headers,
+        body: bytes,
+        notify: Notify,
+        *,
+        count: Count = no_count,
     ) -> Reply:
-        """Answer one POST. Raises :class:`~mcpserve.errors.InsufficientScope` and nothing else."""
+        """Answer one POST.
+
+        Raises :class:`~mcpserve.errors.InsufficientScope` and
+        :class:`~mcpserve.errors.InvalidToken`, what ``count`` raises, and nothing else.
+        """
         try:
             message = parse(body)
+            if "id" not in message:
+                return acknowledge(message, headers)
         except Rejected as rejected:
             return Reply(400, error_body(None, rejected.error))
-        if "id" not in message:
-            return acknowledge(message)
         try:
             request = JSONRPCRequest.model_validate(message)
         except ValidationError:
             return refuse_malformed(message, headers)
         try:
             era = choose_era(headers, message)
-            self._check_param_headers(era, request, headers)
+            used, refused = self._admit(principal, request, era, headers)
+            if used is not None and not used.is_withheld(principal):
+                check_param_headers(era, request, headers, used)
         except Rejected as rejected:
             return Reply(400, error_body(request.id, rejected.error))
-        challenge = None
-        if in_result(self._challenge_form, request, era, headers):
-            challenge = self._challenge
-        else:
-            self._check_scopes(principal, request)
-        return await self._serve(era, request, principal, headers, notify, challenge=challenge)
+        if used is not None and principal.anonymous:
+            await count()
+        return await self._serve(era, request, principal, headers, notify, refused=refused)
+
+    def _admit(
+        self, principal: Principal, request: JSONRPCRequest, era: Era, headers: Headers
+    ) -> tuple[Bound[Any] | None, Refusal | None]:
+        """Return what is used, or what the client is told in the result of the tool.
+
+        Refuses everybody else by raising, for HTTP, before a stream can have begun.
+        """
+        try:
+            return admitted(self._registry, principal, request), None
+        except (InsufficientScope, InvalidToken) as refused:
+            if not in_result(self._challenge_form, request, era, headers):
+                raise
+            return None, refused
 
     def is_modern(self, headers: Headers) -> bool:
         """Whether hanging up cancels the request (MCP 2026-07-28, cancellation)."""
@@ -161,7 +207,7 @@ class Exchange:
         headers: Headers,
         notify: Notify,
         *,
-        challenge: Challenge | None,
+        refused: Refusal | None,
     ) -> Reply:
         meta = (request.params or {}).get("_meta")
         dispatch = Dispatch(
@@ -174,7 +220,9 @@ class Exchange:
             principal=principal,
             log_level=wanted_log_level(era, meta),
             trace=trace_of(meta, headers),
-            challenge=challenge,
+            find_user=self._find_user,
+            visible=self._default_scopes if principal.anonymous else principal.scopes,
+            refused=refused,
         )
         try:
             self._check_method(request.method)
@@ -188,7 +236,12 @@ class Exchange:
             )
             if request.method == "tools/list":
                 result = repeated(result)
+            if request.method == "server/discover":
+                result["supportedVersions"] = TOLD_VERSIONS
             return Reply(200, encode({"jsonrpc": "2.0", "id": request.id, "result": result}))
+        except (DatabaseError, KeyNotHere) as unavailable:
+            soon = ErrorData(code=INTERNAL_ERROR, message="Try again soon")
+            return Reply(200, error_body(request.id, soon), unavailable)
         except Exception as exception:
             error = handler_exception_to_error_data(exception)
             if error is None:
@@ -204,43 +257,6 @@ class Exchange:
         if method != "initialize" and self._server.get_request_handler(method) is None:
             raise MCPError(code=METHOD_NOT_FOUND, message="Method not found", data=method)
 
-    def _check_param_headers(self, era: Era, request: JSONRPCRequest, headers: Headers) -> None:
-        """Compare ``Mcp-Param-*`` headers with the arguments, for tools that declare some."""
-        if not era.modern or request.method != "tools/call":
-            return
-        match request.params:
-            case {"name": str() as name, **others}:
-                arguments = others.get("arguments")
-                given = arguments if isinstance(arguments, dict) else {}
-                schema = self._schema_with_headers(name)
-                if schema and (
-                    rejection := validate_mcp_param_headers(schema, given, headers.folded)
-                ):
-                    raise Rejected.by(rejection)
-
-    def _schema_with_headers(self, name: str) -> dict[str, Any] | None:
-        try:
-            schema = self._registry.tools.get(name).offer.input_schema
-        except UnknownTool:
-            return None
-        return schema if x_mcp_header_map(schema) else None
-
-    def _check_scopes(self, principal: Principal, request: JSONRPCRequest) -> None:
-        """Refuse with HTTP 403 before a stream can have begun."""
-        registry, scopes = self._registry, principal.scopes
-        with contextlib.suppress(Unknown):
-            match request.method, request.params:
-                case "tools/call", {"name": str() as name}:
-                    registry.tools.require(name, scopes)
-                case "resources/read", {"uri": str() as uri}:
-                    registry.resources.readable(uri, scopes)
-                case "prompts/get", {"name": str() as name}:
-                    registry.prompts.require(name, scopes)
-                case "completion/complete", {"ref": {"type": "ref/resource", "uri": str() as uri}}:
-                    registry.resources.require(uri, scopes)
-                case "completion/complete", {"ref": {"type": "ref/prompt", "name": str() as name}}:
-                    registry.prompts.require(name, scopes)
-
     async def _list_tools(
         self, context: ServerRequestContext[Any, Call], params: PaginatedRequestParams | None
     ) -> ListToolsResult:
@@ -250,6 +266,9 @@ class Exchange:
     async def _call_tool(
         self, context: ServerRequestContext[Any, Call], params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult:
+        if refused := caller(context).refused:
+            logger.info("refused a call of %s in its result: %s", params.name, refused)
+            return refusal(refused, self._challenge)
         arguments = params.arguments or {}
         try:
             return await self._rounds.serve(
@@ -263,11 +282,10 @@ class Exchange:
             )
         except UnknownTool as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from None
-        except InsufficientScope as error:
-            if challenge := caller(context).challenge:
-                logger.info("refused a call of %s in its result: %s", params.name, error)
-                return refusal(error, challenge)
-            raise MCPError(code=INVALID_PARAMS, message=error.description) from error
+        except ToolWithheld as error:
+            # No challenge: what a new token would be good for is the person's to say, not ours.
+            logger.info("refused a call: %s", error)
+            return failure(f"{error} They can allow it at {self._connections}")
 
     async def _set_log_level(
         self, context: ServerRequestContext[Any, Call], params: SetLevelRequestParams

@@ -29,8 +29,12 @@ def page(
     Raises :class:`MCPError` for one that was never given out.
     """
     start = 0 if params is None or params.cursor is None else position(params.cursor, len(offers))
-    scopes = caller(context).principal.scopes
-    seen = [at for at in range(start, len(offers)) if offers[at].scopes <= scopes]
+    call = caller(context)
+    seen = [
+        at
+        for at, bound in enumerate(offers)
+        if at >= start and bound.scopes <= call.visible and not bound.is_withheld(call.principal)
+    ]
     shown = [show(offers[at]) for at in seen[:PAGE_SIZE]]
     return shown, cursor(seen[PAGE_SIZE]) if len(seen) > PAGE_SIZE else None
 

@@ -64,7 +64,7 @@ class Rounds:
         """
         principal = caller(context).principal
         bound_to = functools.partial(binding, principal, context.method, target, arguments or {})
-        interview = await self._interview(context, params, bound_to)
+        interview = await self._interview(context, params, bound_to, principal=principal)
         try:
             return await run(interview)
         except InputRequired:
@@ -85,8 +85,11 @@ class Rounds:
         context: ServerRequestContext[Any, Call],
         params: InputResponseRequestParams,
         bound_to: Callable[[], bytes],
+        *,
+        principal: Principal,
     ) -> Interview:
-        if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        # A state is worth something to one caller only, and without a login there is no "one".
+        if context.protocol_version not in MODERN_PROTOCOL_VERSIONS or principal.anonymous:
             return Interview(None)
         earlier = None
         if params.request_state is not None:

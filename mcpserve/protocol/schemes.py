@@ -16,9 +16,13 @@ MEMBER = "securitySchemes"
 
 
 def listed(bound: Bound[Tool]) -> mcp_types.Tool:
-    """Return the tool as ``tools/list`` shows it, with the scopes that a call needs."""
+    """Return the tool as ``tools/list`` shows it, with the scopes that a call needs.
+
+    What is open may be called without a login, or with any.
+    """
     definition = bound.offer.definition
-    schemes = [{"type": "oauth2", "scopes": sorted(bound.scopes)}]
+    login = {"type": "oauth2", "scopes": sorted(bound.scopes)}
+    schemes = [{"type": "noauth"}, login] if bound.is_open else [login]
     return definition.model_copy(update={"meta": {**(definition.meta or {}), MEMBER: schemes}})
 
 

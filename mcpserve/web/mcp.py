@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 
 from mcpserve.errors import DatabaseError, InsufficientScope, InvalidToken, RequestRefused
 from mcpserve.oauth import bearer
+from mcpserve.principal import ANONYMOUS, Principal
 from mcpserve.protocol import Headers, Reply
 from mcpserve.web.base import BaseHandler
 from mcpserve.web.network import origin_is_allowed
@@ -86,13 +87,7 @@ class McpHandler(BaseHandler):
             return
         if self.request.method != "POST":
             raise tornado.web.HTTPError(405)
-        server = self.services.server
-        principal = await bearer.authenticate(
-            self.services.db,
-            self.request.headers.get_list("Authorization"),
-            resource=server.resource,
-        )
-        self.principal = replace(principal, scopes=server.scopes.effective(principal.scopes))
+        self.principal = await self._authenticate()
         self.client_id = self.principal.client_id
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
@@ -100,6 +95,21 @@ class McpHandler(BaseHandler):
         self._accept = accepted(self.request.headers.get("Accept"))
         if not any(self._accept):
             raise RequestRefused(406, "the client must accept application/json")
+
+    async def _authenticate(self) -> Principal:
+        """Return who calls: nobody only if something is open and no credentials were sent."""
+        authorization = self.request.headers.get_list("Authorization")
+        if not authorization and self.services.plugins.registry.open:
+            return ANONYMOUS
+        server = self.services.server
+        principal = await bearer.authenticate(
+            self.services.db, authorization, resource=server.resource
+        )
+        return replace(principal, scopes=server.scopes.effective(principal.scopes))
+
+    async def _count(self) -> None:
+        """Raise :class:`~mcpserve.errors.RateLimited` after too much use without a login."""
+        await self.services.limits.anonymous.fail(self.services.db, self.network)
 
     def _check_origin(self) -> None:
         origin = self.request.headers.get("Origin")
@@ -134,7 +144,9 @@ class McpHandler(BaseHandler):
         )
         self._hang_up_cancels = self.services.exchange.is_modern(headers)
         self._work = asyncio.create_task(
-            self.services.exchange(self.principal, headers, self.body, self._report)
+            self.services.exchange(
+                self.principal, headers, self.body, self._report, count=self._count
+            )
         )
         self._work.add_done_callback(lambda _: self._events.put_nowait(None))
         try:
@@ -173,6 +185,8 @@ class McpHandler(BaseHandler):
 
     async def _check_again(self) -> None:
         """Hang up, and stop the work, once the token is revoked."""
+        if self.principal.anonymous:
+            return
         with contextlib.suppress(DatabaseError):  # Then nothing is known against it.
             (authorization,) = self.request.headers.get_list("Authorization")
             if self._work and await bearer.is_revoked(self.services.db, authorization):
@@ -208,6 +222,10 @@ class McpHandler(BaseHandler):
             self._hang_up()
 
     async def _answer(self, reply: Reply) -> None:
+        if reply.unavailable is not None:
+            if not self._streaming:
+                raise reply.unavailable
+            logger.warning("%s", reply.unavailable)
         if not self._streaming:
             self.set_status(reply.status)
         if reply.body is not None:

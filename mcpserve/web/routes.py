@@ -10,7 +10,17 @@ from mcpserve import log
 from mcpserve.oauth import metadata
 from mcpserve.oauth.metadata import MCP_PATH
 from mcpserve.tools import CALL_SCOPE
-from mcpserve.web import authorization, mcp, oauth, ops, pages, registration, welcome
+from mcpserve.web import (
+    authorization,
+    connections,
+    mcp,
+    oauth,
+    ops,
+    pages,
+    registration,
+    userinfo,
+    welcome,
+)
 from mcpserve.web.services import Services
 
 WELL_KNOWN = "/.well-known"
@@ -25,11 +35,15 @@ def routes(services: Services) -> list[URLSpec]:
         URLSpec("/login", authorization.LoginHandler),
         URLSpec("/logout", authorization.LogoutHandler),
         URLSpec("/consent", authorization.ConsentHandler),
+        URLSpec(connections.CONNECTIONS_PATH, connections.ConnectionsHandler),
+        URLSpec(connections.LOGIN_PATH, connections.ConnectionsLoginHandler),
+        URLSpec(connections.LOGOUT_PATH, connections.ConnectionsLogoutHandler),
         URLSpec("/setup", welcome.SetupHandler),
         URLSpec("/static/style.css", welcome.StyleHandler),
         URLSpec("/token", oauth.TokenHandler),
         URLSpec("/revoke", oauth.RevokeHandler),
         URLSpec("/introspect", oauth.IntrospectHandler),
+        URLSpec(metadata.USERINFO_PATH, userinfo.UserInfoHandler),
         *registration_routes(services),
         URLSpec(MCP_PATH, mcp.McpHandler),
         URLSpec("/healthz", ops.HealthHandler),

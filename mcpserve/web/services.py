@@ -22,7 +22,7 @@ from mcpserve.settings import LimitSettings, Settings
 
 @dataclass(frozen=True)
 class Limits:
-    """The failure limits by endpoint."""
+    """The failure limits by endpoint, and what is allowed without a login."""
 
     authorize: Limit
     documents: Limit
@@ -31,6 +31,7 @@ class Limits:
     revoke: Limit
     introspect: Limit
     login: LoginLimits
+    anonymous: Limit
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -39,6 +40,7 @@ class Limits:
         registrations = LimitSettings(
             failures=settings.oauth.clients.registration.per_network, window=timedelta(hours=1)
         )
+        anonymous = settings.limits.anonymous
         return cls(
             authorize=Limit("authorize", settings.limits.authorize),
             documents=Limit("documents", settings.limits.authorize),
@@ -52,6 +54,11 @@ class Limits:
                 user_and_network=Limit("login", login),
                 user=Limit("login-user", login, factor=10),
                 network=Limit("login-network", login, factor=10),
+            ),
+            anonymous=Limit(
+                "anonymous",
+                LimitSettings(failures=anonymous.uses, window=anonymous.window),
+                refusal="too much use without a login from this network, wait or log in",
             ),
         )
 

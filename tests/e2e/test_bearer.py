@@ -233,7 +233,7 @@ async def test_only_post_asks_for_a_token(dsn):
 
 @pytest.mark.proves("BR-09")
 def test_a_plugin_learns_who_calls_and_never_the_token():
-    assert set(Principal.__dataclass_fields__) == {"client_id", "subject", "scopes"}
+    assert set(Principal.__dataclass_fields__) == {"client_id", "subject", "scopes", "withheld"}
 
 
 @pytest.mark.proves("TR-16")

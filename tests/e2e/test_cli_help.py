@@ -12,8 +12,8 @@ from mcpserve.cli import main
 
 COMMANDS = """
     call, check, cleanup, client add, client disable, client enable, client list, client show,
-    db check, db init, grant explain, grant list, grant revoke, key add, key list, key retire,
-    plugin list, schema, serve,
+    db check, db init, grant explain, grant list, grant revoke, grant tools,
+    key add, key list, key retire, plugin list, schema, serve,
     user add, user disable, user enable, user list, user password
 """
 

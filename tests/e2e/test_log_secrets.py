@@ -95,7 +95,10 @@ async def log_in(server, flow, secrets):
             await browser.open("/authorize", flow.parameters(state=STATE))
         secrets |= set(browser.fields().values()) - {""}
         await browser.log_in(USER, PASSWORD)
-        secrets |= {browser.http.cookies["mcpserve"], *browser.fields().values()} - {""}
+        fields = browser.fields()
+        # The names of tools are none.
+        fields.pop("tool")
+        secrets |= {browser.http.cookies["mcpserve"], *fields.values()} - {""}
         code = (await browser.approve())["code"]
         secrets.add(code)
         return code

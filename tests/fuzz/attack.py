@@ -229,12 +229,18 @@ def pages(flow: Flow, waiting: Browser, query: str) -> tuple[Target, ...]:
         Target("GET", "/setup", query=(("token", "x"),)),
         Target("GET", "/"),
         Target("GET", "/logout", headers=cookie),
+        Target("GET", "/connections", query=(("done", "saved"),), headers=cookie),
+        Target("POST", "/connections", headers=headers, form=(("grant", "x"), ("action", "save"))),
+        Target("POST", "/connections/login", headers=headers, form=form),
+        Target("POST", "/connections/logout", headers=headers, form=form),
     )
 
 
 def consent(browser: Browser) -> Target:
     headers = (*cookies(browser), ("Origin", browser.url))
-    form = (*browser.fields().items(), ("decision", "neither"))
+    fields = browser.fields()
+    ticked = tuple(("tool", name) for name in fields.pop("tool"))
+    form = (*fields.items(), *ticked, ("decision", "neither"))
     return Target("POST", "/authorize/decision", headers=headers, form=form)
 
 
