@@ -77,7 +77,9 @@ class TextFormatter(logging.Formatter):
             parts.append(f"[{current}]")
         line = _visible(" ".join(parts))
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Indented, line by line: what an exception quotes may come from anybody.
+            told = self.formatException(record.exc_info).split("\n")
+            line += "".join(f"\n  {_visible(part)}" for part in told)
         return line
 
 

@@ -417,7 +417,8 @@ class McpSettings(Section):
         (), description="Origin headers accepted beside public_url and cors.origins."
     )
     max_body: Annotated[int, Field(ge=1024)] = Field(
-        4 * 1024 * 1024, description="Largest request in bytes."
+        4 * 1024 * 1024,
+        description="Largest request in bytes; without a login 65536 at the most.",
     )
     challenge: ChallengeForm = Field(
         "auto",

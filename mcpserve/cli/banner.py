@@ -28,6 +28,8 @@ def teller(settings: Settings, embedded: Supervised | None) -> Ready:
         line("tools", " · ".join(tools) or "none yet: name plugins in config.yaml")
         if free := [bound.offer.name for bound in services.plugins.registry.open]:
             line("open", f"{' · '.join(free)}   (for everybody, without a login)")
+        if collector := settings.tracing.endpoint:
+            line("tracing", f"to {collector}")
         for name in services.plugins.skipped:
             line("skipped", f"{name}, see the log")
         if link and settings.server.loopback:

@@ -138,10 +138,10 @@ def states(tools: ToolRegistry, grant: Grant, scopes: Scopes) -> list[tuple[str,
     for bound in tools:
         if bound.is_open:
             state = "open to everybody"
-        elif not grant.withheld.isdisjoint(bound.names):
-            state = "withheld"
         else:
-            state = "allowed" if bound.scopes <= granted else "not in its scopes"
+            state = "allowed" if grant.withheld.isdisjoint(bound.names) else "withheld"
+            if not bound.scopes <= granted:
+                state = "not in its scopes" + (", withheld" if state == "withheld" else "")
         lines.append((bound.offer.name, bound.plugin, state))
     gone = grant.withheld.difference(*(bound.names for bound in tools))
     return [*lines, *((name, "-", "withheld") for name in sorted(gone))]

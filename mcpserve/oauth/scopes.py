@@ -99,7 +99,8 @@ def closure(
 ) -> dict[str, frozenset[str]]:
     """Return what each scope includes beside itself, directly or through others.
 
-    Raises :class:`~mcpserve.errors.ConfigError` with the key path of an unknown scope or a circle.
+    Raises :class:`~mcpserve.errors.ConfigError` with the key path of an unknown scope, of a circle,
+    and of what a person would be known by without being asked.
     """
     direct = {broad: frozenset(narrow) for broad, narrow in implies.items()}
     for broad, narrow in direct.items():
@@ -107,6 +108,11 @@ def closure(
             raise ConfigError(
                 f"oauth.scope_implies.{broad}: {unknown[0]!r} is not known here; "
                 "no plugin needs it and it is not in oauth.scopes"
+            )
+        if identity := sorted(narrow & IDENTITY.keys()):
+            raise ConfigError(
+                f"oauth.scope_implies.{broad}: {identity[0]!r} cannot be included; "
+                "who a person is, is told only if they are asked for it by name"
             )
     included = dict(direct)
     for _ in direct:  # A chain has no more links than there are keys.

@@ -63,6 +63,8 @@ from mcpserve.protocol.messages import (
     encode,
     error_body,
     parse,
+    readable_id,
+    refuse_long_token,
     refuse_malformed,
 )
 from mcpserve.protocol.offers import OfferHandlers
@@ -170,7 +172,10 @@ class Exchange:
             request = JSONRPCRequest.model_validate(message)
         except ValidationError:
             return refuse_malformed(message, headers)
+        if readable_id(message) is None:
+            return refuse_malformed(message, headers)
         try:
+            refuse_long_token(request.params)
             era = choose_era(headers, message)
             used, refused = self._admit(principal, request, era, headers)
             if used is not None and not used.is_withheld(principal):

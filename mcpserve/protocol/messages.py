@@ -11,6 +11,7 @@ from mcp.shared.inbound import (
     InboundLadderRejection,
 )
 from mcp_types import (
+    INVALID_PARAMS,
     INVALID_REQUEST,
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
@@ -28,6 +29,10 @@ TOLD_VERSIONS = [*reversed(MODERN_PROTOCOL_VERSIONS), "2025-11-25", "2025-06-18"
 
 Older ones are served as far as that goes: 2025-03-26 has batches, 2024-11-05 another transport.
 """
+
+
+LONGEST_ID = 256
+"""Characters of a text that is a request's id or progress token: it comes back in every answer."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +123,25 @@ def refuse_malformed(message: dict[str, Any], headers: Headers) -> Reply:
 
 
 def readable_id(message: Mapping[str, Any]) -> mcp_types.RequestId | None:
-    """Return the id of what may be no request otherwise; ``None`` if it is none."""
+    """Return the id of what may be no request otherwise; ``None`` if it is none, or too long."""
     match message["id"]:
         case bool():
+            return None
+        case str() as text if len(text) > LONGEST_ID:
             return None
         case str() | int() as request_id:
             return request_id
         case _:
             return None
+
+
+def refuse_long_token(params: Mapping[str, Any] | None) -> None:
+    """Refuse a progress token that would make every report large. Raises :class:`Rejected`."""
+    match params:
+        case {"_meta": {"progressToken": token}} if len(str(token)) > LONGEST_ID:
+            raise Rejected(
+                INVALID_PARAMS, f"The progressToken may have {LONGEST_ID} characters at most"
+            )
 
 
 def error_body(request_id: mcp_types.RequestId | None, error: ErrorData) -> bytes:

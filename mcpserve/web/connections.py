@@ -22,7 +22,7 @@ LOGOUT_PATH = f"{CONNECTIONS_PATH}/logout"
 AGAIN = f"Open {CONNECTIONS_PATH} again."
 NOTICES = {
     "saved": "Saved. It holds from the next call on.",
-    "disconnected": "Disconnected. The application has to ask you again.",
+    "disconnected": "Disconnected. That application has to ask you again.",
     "changed": "Nothing was saved: what this page shows has changed meanwhile. Look again.",
 }
 """What the page says after a form was sent, by a word of its address."""

@@ -32,6 +32,11 @@ class ShownScope:
     tools: tuple[ShownTool, ...]
 
     @property
+    def destructive(self) -> int:
+        """How many of its tools may destroy something."""
+        return sum(tool.effect == "destructive" for tool in self.tools)
+
+    @property
     def withheld(self) -> int:
         """How many of its tools are not allowed."""
         return sum(not tool.allowed for tool in self.tools)

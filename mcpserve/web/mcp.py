@@ -17,7 +17,7 @@ from mcpserve.errors import DatabaseError, InsufficientScope, InvalidToken, Requ
 from mcpserve.oauth import bearer
 from mcpserve.principal import ANONYMOUS, Principal
 from mcpserve.protocol import Headers, Reply
-from mcpserve.web.base import BaseHandler
+from mcpserve.web.base import FORM_LIMIT, BaseHandler
 from mcpserve.web.network import origin_is_allowed
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ class McpHandler(BaseHandler):
 
     @property
     def body_limit(self) -> int:
-        """As configured."""
-        return self.services.settings.mcp.max_body
+        """As configured; whoever did not log in may not fill the memory."""
+        limit = self.services.settings.mcp.max_body
+        return min(limit, FORM_LIMIT) if self._anonymous else limit
 
     def initialize(self) -> None:
         """Nothing has been sent yet."""
         super().initialize()
+        self._anonymous = False
         self._work: asyncio.Task[Reply] | None = None
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streaming = False
@@ -88,6 +90,7 @@ class McpHandler(BaseHandler):
         if self.request.method != "POST":
             raise tornado.web.HTTPError(405)
         self.principal = await self._authenticate()
+        self._anonymous = self.principal.anonymous
         self.client_id = self.principal.client_id
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":

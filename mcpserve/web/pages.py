@@ -181,8 +181,9 @@ class PageHandler(BaseHandler):
             raise PageError(
                 403,
                 "This form did not come from here",
-                "It was sent from another site, another browser, or before you logged in. Go back "
-                "and try again.",
+                "It was sent from another site or another browser, or you logged in, logged out or "
+                "changed the account since it was opened, perhaps in another tab. Open the page "
+                "anew, from where you came, and try again.",
             )
 
     def write_problem(self, problem: Problem) -> None:

@@ -58,8 +58,8 @@ class SetupHandler(PageHandler):
         return PageError(
             404,
             "This link does not work any more",
-            "It works once, for 24 hours, and only while there is no user. Start the server again "
-            "for a new link, or use: mcpserve user add NAME",
+            "It works once, for 24 hours or until the next start, and only while there is no user. "
+            "Start the server again for a new link, or use: mcpserve user add NAME",
         )
 
 

@@ -65,7 +65,7 @@ async def test_a_tool_that_is_unticked_is_refused_at_the_next_call_and_back_when
         await opened(server, browser)
         page = await browser.submit(0, "save", tool=["look", "add"])
         assert "Saved. It holds from the next call on." in page.text
-        assert "3 tools, 1 not allowed" in page.text
+        assert "3 tools, 1 destructive, 1 not allowed" in page.text
         assert (await call(server, token, "wipe"))[1] is True
         assert await listed(server, token) == {"look", "add"}
         await browser.submit(0, "save", tool=["look", "add", "wipe"])

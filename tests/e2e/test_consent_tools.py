@@ -20,15 +20,18 @@ SETTINGS = {
 }
 
 
-def notes(count=0):
-    """Return a plugin with a tool of each kind, and more."""
+READ_ONLY = ToolAnnotations(read_only_hint=True)
+
+
+def notes(count=0, hints=READ_ONLY):
+    """Return a plugin with a tool of each kind, and more of one."""
     made = [
-        tool(name=name, annotations=hints, scopes=["notes.wipe"] if name == "wipe" else [])(
+        tool(name=name, annotations=hint, scopes=["notes.wipe"] if name == "wipe" else [])(
             lambda: ""
         )
-        for name, hints in HINTS.items()
+        for name, hint in HINTS.items()
     ]
-    more = [tool(name=f"more{at}")(lambda: "") for at in range(count)]
+    more = [tool(name=f"more{at}", annotations=hints)(lambda: "") for at in range(count)]
     plugin = ModuleType("notes")
     plugin.mcpserve_tools = hookimpl(lambda: [*made, *more])
     return {"notes": plugin}
@@ -83,10 +86,10 @@ async def test_a_tool_behind_two_scopes_has_one_box(dsn):
         assert below == {"mcp.tools.call": CALL, "notes.admin": {"wipe": "destructive"}}
         assert page.count('type="checkbox"') == 3
         assert page.count("see above") == 2
-        assert "<summary>3 tools</summary>" in page
+        assert "<summary>3 tools, 1 destructive</summary>" in page
 
 
-async def test_many_tools_are_folded(dsn):
+async def test_many_tools_are_folded_unless_one_destroys(dsn):
     async with serving(dsn, SETTINGS, made=notes(4)) as server:
         page, below = await shown(server, "mcp.tools.call")
         assert len(below["mcp.tools.call"]) == 6
@@ -95,3 +98,7 @@ async def test_many_tools_are_folded(dsn):
         page, below = await shown(server, "mcp.tools.call")
         assert len(below["mcp.tools.call"]) == 7
         assert "<details>\n<summary>7 tools</summary>" in page
+    made = notes(5, hints=None)
+    async with serving(dsn, SETTINGS, made=made, with_user=False) as server:
+        page, _ = await shown(server, "mcp.tools.call")
+        assert "<details open>\n<summary>7 tools, 5 destructive</summary>" in page

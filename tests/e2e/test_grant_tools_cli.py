@@ -47,7 +47,7 @@ async def test_tools_are_shown_withheld_and_allowed_again(dsn, config):
         both = ("--allow", "calculator", "--withhold", "get_weather")
         assert await run(config, grant_id, *both) == (
             0,
-            [line("calculator", "allowed"), line("get_weather", "withheld")],
+            [line("calculator", "allowed"), line("get_weather", "not in its scopes, withheld")],
             "",
         )
         assert (await flow.call_tool(token)).json()["result"]["content"][0]["text"] == "2"

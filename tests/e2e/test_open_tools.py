@@ -132,6 +132,16 @@ async def test_without_a_token_open_tools_are_called_and_others_are_401(dsn, mod
         assert desk.ran == ["", ""]
 
 
+async def test_without_a_token_a_body_is_small(dsn):
+    async with desk_server(dsn) as (server, _):
+        client = McpClient(server, (await Flow(server).tokens())["access_token"])
+        for size, without, with_token in ((60_000, 200, 200), (70_000, 413, 200)):
+            message = client.message("tools/list", {"_meta": {"filling": "x" * size}})
+            answer = await client.post(message, Authorization=None)
+            assert answer.status_code == without
+            assert (await client.post(message)).status_code == with_token
+
+
 async def test_where_nothing_is_open_nobody_gets_in_without_a_token(dsn):
     desk = Desk()
     async with serving(dsn, made={"desk": desk}) as server:

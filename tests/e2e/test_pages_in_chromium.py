@@ -201,12 +201,12 @@ async def test_tools_are_unticked_without_scripts_at_consent_and_later(dsn, brow
             assert await withheld(server) == [{"wipe"}]
             await window.open(f"{server.url}/")
             await window.press("a")
-            assert "3 tools, 1 not allowed" in await window.text("section")
+            assert "3 tools, 1 destructive, 1 not allowed" in await window.text("section")
             await window.click("section [value=wipe]")
             await window.click("section [value=look]")
             await window.press("section [value=save]")
             assert "Saved." in await window.text()
-            assert "3 tools, 1 not allowed" in await window.text("section")
+            assert "3 tools, 1 destructive, 1 not allowed" in await window.text("section")
             assert await withheld(server) == [{"look"}]
             await window.press("section [value=disconnect]")
             assert "None yet." in await window.text()

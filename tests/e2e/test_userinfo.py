@@ -100,13 +100,6 @@ async def test_a_token_that_was_refreshed_for_less_tells_less(dsn):
         assert set(tokens["scope"].split()) == {"openid", "mcp.tools.call"}
 
 
-async def test_a_scope_may_be_implied_by_another(dsn):
-    implied = {"oauth": {"scope_implies": {"mcp.tools.call": ["openid", "profile"]}}}
-    async with serving(dsn, implied) as server:
-        token = (await Flow(server).tokens())["access_token"]
-        assert (await ask(server, token)).json()["name"] == USER
-
-
 ENDINGS = {
     "expired": "UPDATE oauth_access_tokens SET expires_at = created_at - interval '1s'",
     "revoked": "UPDATE oauth_access_tokens SET revoked_at = clock_timestamp()",

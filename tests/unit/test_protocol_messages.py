@@ -78,14 +78,14 @@ async def test_anything_but_one_object_is_refused(body):
     assert "id" not in answer.body
 
 
-@pytest.mark.parametrize("request_id", [None, True, False, 1.5, 1.0, [], {}])
+@pytest.mark.parametrize("request_id", [None, True, False, 1.5, 1.0, [], {}, "ü" * 257])
 async def test_an_id_is_text_or_a_whole_number(request_id):
     answer = await post(exchange(), request("ping", id=request_id))
     assert answer.code == INVALID_REQUEST
     assert "id" not in answer.body
 
 
-@pytest.mark.parametrize("request_id", [0, -1, 2**53 + 1, 10**3000, "", "1", "ü", "\x00"])
+@pytest.mark.parametrize("request_id", [0, -1, 2**53 + 1, 10**3000, "", "1", "ü" * 256, "\x00"])
 async def test_an_id_comes_back_as_it_was(request_id):
     answer = await post(exchange(), request("ping", id=request_id))
     assert answer.body == {"jsonrpc": "2.0", "id": request_id, "result": {}}
@@ -107,6 +107,17 @@ async def test_a_malformed_request_is_refused_under_its_id(changes):
     answer = await post(exchange(), request("ping", id="seven") | changes)
     assert answer.code == INVALID_REQUEST
     assert answer.body["id"] == "seven"
+
+
+@pytest.mark.parametrize("send", [modern, handshake])
+async def test_a_progress_token_comes_back_with_each_report_and_so_is_short(send):
+    server = exchange(tool(add))
+    for token, status in (("ü" * 256, 200), ("ü" * 257, 400), (10**300, 400)):
+        params = {"name": "add", "arguments": {"a": 1}, "_meta": {"progressToken": token}}
+        answer = await send(server, "tools/call", params)
+        assert answer.status == status
+        if status == 400:
+            assert answer.body["error"]["code"] == -32602
 
 
 async def test_a_notification_is_accepted_in_either_era_and_unanswered():

@@ -45,9 +45,13 @@ def test_a_scope_is_worth_itself_and_all_that_it_includes(implies, scopes, worth
         ({"a": ["z"]}, "a"),
         ({"z": "a"}, "z"),
         ({"a": "b", "b": ["phone"]}, "b"),
+        # Who a person is, nobody learns whom the person was not asked about.
+        ({"a": ["openid"]}, "a"),
+        ({"a": "b", "b": ["c", "email"]}, "b"),
+        ({"a": ["profile"]}, "a"),
     ],
 )
-def test_circles_and_unknown_scopes_are_refused_with_their_key(implies, path):
+def test_what_cannot_be_included_is_refused_with_its_key(implies, path):
     with pytest.raises(ConfigError) as caught:
         Scopes.of(KNOWN, [], implies)
     assert str(caught.value).startswith(f"oauth.scope_implies.{path}: ")
