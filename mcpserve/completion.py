@@ -1,11 +1,13 @@
 """Arguments that are text, as those of resources and prompts are, and how they may go on."""
 
+import functools
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
-from mcpserve.tools import Offer, WrongArguments
+from mcpserve.tools import Offer, WrongArguments, begins_with_self
 
 Completer = Callable[[str, Mapping[str, str]], Sequence[str] | Awaitable[Sequence[str]]]
 """Gets what has been typed, and the other arguments by name."""
@@ -18,6 +20,14 @@ class Completable(Offer):
     """An offer whose arguments are text."""
 
     completers: dict[str, Completer] = field(default_factory=dict, repr=False, compare=False)
+
+    def __get__(self, instance: object | None, owner: type | None = None) -> Self:
+        """See :class:`Offer`; what completes its arguments may be a method of the object, too."""
+        bound = super().__get__(instance, owner)
+        if bound is self:
+            return self
+        completers = {name: of_object(made, instance) for name, made in self.completers.items()}
+        return replace(bound, completers=completers)
 
     def completes(self, argument: str) -> Callable[[SomeCompleter], SomeCompleter]:
         """Let the decorated function, plain or ``async``, say how this argument may go on.
@@ -62,6 +72,13 @@ class Completable(Offer):
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`Offer`. What looks like JSON is text all the same."""
         return self.metadata.arg_model.model_validate(dict(arguments)).model_dump_one_level()
+
+
+def of_object(completer: Callable[..., Any], instance: object) -> Completer:
+    """Return a completer that no longer lacks its ``self``."""
+    if not begins_with_self(list(inspect.signature(completer).parameters.values())):
+        return completer
+    return functools.partial(completer, instance)
 
 
 def choices(annotation: Any) -> list[str]:

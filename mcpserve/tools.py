@@ -4,8 +4,8 @@ import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, get_args, overload
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self, get_args, overload
 
 import mcp_types
 from mcp.server.mcpserver.exceptions import ToolError
@@ -16,8 +16,10 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
+from mcpserve.floods import MOST_SIZE
 from mcpserve.principal import Principal, User
 from mcpserve.questions import ANY_FORM, Answer, Interview, Model, Question, form
+from mcpserve.results import mass
 from mcpserve.setting_types import parse_scope
 
 __all__ = [
@@ -117,7 +119,9 @@ class ToolContext:
         """
         if level not in LEVELS:
             raise ValueError(f"the level must be one of {', '.join(LEVELS)}")
-        told = from_json(to_json({"message": message, **data}, inf_nan_mode="null"))
+        told = {"message": message, **data}
+        if mass(told, MOST_SIZE) <= MOST_SIZE:  # What is larger is dropped, and need not be copied.
+            told = from_json(to_json(told, inf_nan_mode="null"))
         await self.send_log(level, told if data else message)
 
     async def elicit(
@@ -170,6 +174,14 @@ class Offer:
     timeout: float | None = None
     context_parameter: str | None = None
     is_async: bool = False
+    is_method: bool = False
+    """Whether the function still lacks its ``self``, which is no argument."""
+
+    def __get__(self, instance: object | None, owner: type | None = None) -> Self:
+        """Return what an object offers whose class has a method made into this."""
+        if instance is None or not self.is_method:
+            return self
+        return replace(self, function=functools.partial(self.function, instance), is_method=False)
 
     @property
     def key(self) -> str:
@@ -231,7 +243,8 @@ def describe(
 
     Raises :class:`TypeError` or :class:`ValueError` for a function that no client could call.
     """
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    is_method = begins_with_self(parameters)
     name = name or function.__name__
     for parameter in parameters:
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
@@ -241,7 +254,7 @@ def describe(
     context_parameter = next((p.name for p in parameters if p.annotation is ToolContext), None)
     metadata = func_metadata(
         function,
-        skip_names=[context_parameter] if context_parameter else [],
+        skip_names=[*([context_parameter] if context_parameter else []), *["self"] * is_method],
         structured_output=structured_output,
     )
     arguments = type(
@@ -257,8 +270,15 @@ def describe(
         "scopes": frozenset(parse_scope(scope) for scope in scopes),
         "context_parameter": context_parameter,
         "is_async": inspect.iscoroutinefunction(function),
+        "is_method": is_method,
         **told,
     }
+
+
+def begins_with_self(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Whether these are the parameters of a method that belongs to no object yet."""
+    first = next(iter(parameters), None)
+    return first is not None and first.name == "self" and first.annotation is first.empty
 
 
 @dataclass(frozen=True, kw_only=True)

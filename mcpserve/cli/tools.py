@@ -1,29 +1,29 @@
-"""``plugin list``, ``call`` and ``schema``: everything about plugins that needs no database."""
+"""``plugin list`` and ``schema``: what is there to be used and configured."""
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import click
-from mcp_types import TextContent
 
-from mcpserve import config_report, discovery, log, plugins
+from mcpserve import config_report, discovery, plugins
 from mcpserve.bound import Bound
 from mcpserve.cli.common import Command, Group, configured
+from mcpserve.cli.scaffolding import plugin_new
 from mcpserve.config import Loaded
-from mcpserve.errors import ConfigError, UsageError
-from mcpserve.principal import Principal, User
-from mcpserve.registry import UnknownTool
+from mcpserve.errors import ConfigError
 from mcpserve.settings import Settings
-from mcpserve.tools import Tool, ToolContext
+from mcpserve.tools import Tool
 
 
 @click.group("plugin", cls=Group)
 def plugin_group() -> None:
     """Plugins: where tools, resources and prompts come from."""
+
+
+plugin_group.add_command(plugin_new)
 
 
 @plugin_group.command("list", epilog="mcpserve plugin list")
@@ -69,54 +69,6 @@ def called(bound: Bound[Any]) -> str:
     offer = bound.offer
     kind = "" if isinstance(offer, Tool) else f"{offer.kind} "
     return f"{kind}{offer.name}" + (f"  {offer.key}" if offer.key != offer.name else "")
-
-
-@click.command(
-    cls=Command,
-    epilog="""mcpserve call get_weather '{"place": "Oslo"}'
-echo '{"place": "Oslo"}' | mcpserve call get_weather -""",
-)
-@click.argument("tool")
-@click.argument("arguments", default="{}", metavar="[JSON]")
-@configured
-def call(loaded: Loaded, *, tool: str, arguments: str) -> None:
-    """Run one tool as a client would, without server, database or token."""
-    text = sys.stdin.buffer.read() if arguments == "-" else arguments
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"the arguments are not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise click.UsageError('the arguments must be a JSON object, like {"place": "Oslo"}')
-    log.configure(loaded.settings.log)
-    failed = asyncio.run(_call(loaded.settings, tool, values))
-    sys.exit(1 if failed else 0)
-
-
-async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> bool:
-    async def show(progress: float, total: float | None = None, message: str | None = None) -> None:
-        of = f"/{total:g}" if total else ""
-        click.echo(f"… {progress:g}{of} {message or ''}".rstrip(), err=True)
-
-    async def find_user(principal: Principal) -> User:
-        return User(principal.subject, name=principal.subject)
-
-    async with AsyncExitStack() as exit_stack:
-        loaded = await plugins.load(settings.plugins, exit_stack)
-        principal = Principal("cli", "operator", loaded.registry.scopes)
-        try:
-            context = ToolContext(principal, show, find_user=find_user)
-            result = await loaded.registry.tools.call(tool, arguments, context)
-        except UnknownTool:
-            known = ", ".join(bound.offer.name for bound in loaded.registry.tools) or "none"
-            raise UsageError(f"there is no tool {tool!r}; enabled tools: {known}") from None
-    if result.structured_content is not None:
-        click.echo(json.dumps(result.structured_content, indent=2, ensure_ascii=False))
-        return bool(result.is_error)
-    for block in result.content:
-        shown = block.text if isinstance(block, TextContent) else block.model_dump_json()
-        click.echo(shown, err=bool(result.is_error))
-    return bool(result.is_error)
 
 
 @click.command(

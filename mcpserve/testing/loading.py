@@ -1,4 +1,4 @@
-"""For authors of plugins: use one without installation, server, database or token.
+"""Use a plugin without installation, server, database or token.
 
 Works through the same code as the server: the same validation, timeouts and error mapping.
 """
@@ -19,14 +19,11 @@ from mcp_types import (
 )
 
 from mcpserve import plugins
-from mcpserve.errors import PluginError
 from mcpserve.principal import Principal, User
 from mcpserve.questions import InputRequired, Interview
 from mcpserve.registry import Registry, ToolCall
 from mcpserve.settings import PluginSettings
 from mcpserve.tools import CALL_SCOPE, ToolContext
-
-__all__ = ["LoadedPlugin", "PluginError", "load_plugin"]
 
 EVERYTHING = ClientCapabilities.model_validate(
     {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}, "roots": {}}
@@ -143,8 +140,12 @@ async def load_plugin(
     ``settings`` are the host's keys beside ``config:``, such as ``timeout`` or ``tools``.
     Raises :class:`~mcpserve.errors.PluginError` where the server would refuse to start.
     """
-    name = getattr(plugin, "__name__", type(plugin).__name__).removeprefix("mcpserve_")
-    chosen = {name: PluginSettings(config=dict(config or {}), **settings)}
+    chosen = {plugin_name(plugin): PluginSettings(config=dict(config or {}), **settings)}
     async with AsyncExitStack() as exit_stack:
         loaded = await plugins.load(chosen, exit_stack, lambda _: plugin)
         yield LoadedPlugin(loaded.registry)
+
+
+def plugin_name(plugin: object) -> str:
+    """Return the name that stands for a plugin in a configuration of its own tests."""
+    return getattr(plugin, "__name__", type(plugin).__name__).removeprefix("mcpserve_")
