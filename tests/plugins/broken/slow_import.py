@@ -1,0 +1,5 @@
+"""Does its work when it is imported."""
+
+import time
+
+time.sleep(0.6)
