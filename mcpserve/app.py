@@ -2,24 +2,26 @@
 
 import asyncio
 import contextlib
-import errno
+import dataclasses
 import functools
 import gc
 import logging
-import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
+from opentelemetry.trace import Tracer
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import PeriodicCallback
-from tornado.netutil import bind_sockets
 
-from mcpserve import migrate, plugins, tracing
+from mcpserve import control, lag, migrate, plugins, serving, tracing
+from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
-from mcpserve.errors import ConfigError, MCPServeError
+from mcpserve.errors import MCPServeError
 from mcpserve.fetch import Fetcher
+from mcpserve.generations import Generation, Generations
+from mcpserve.jobs import as_job, every
 from mcpserve.oauth import bearer, clients, documents, keys, metadata, userinfo
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.documents import Documents
@@ -33,21 +35,19 @@ from mcpserve.oauth.seals import Seals
 from mcpserve.oauth.store import cleanup
 from mcpserve.plugins import LoadedPlugins
 from mcpserve.protocol import Exchange
+from mcpserve.reloading import Reloader, at_each, background
 from mcpserve.settings import DatabaseSettings, Settings
 from mcpserve.supervision import Supervised
 from mcpserve.web import Services, application
 from mcpserve.web.connections import CONNECTIONS_PATH
+from mcpserve.web.front import Front
 from mcpserve.web.services import Drain, Limits
 
 logger = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT = 5.0
-"""Seconds for closing connections at shutdown; some peers never read."""
-
 WATCH_INTERVAL = 1.0
 """Seconds after which a dead embedded database is noticed."""
 
-Job = Callable[[], Awaitable[None]]
 Ready = Callable[[Services], Awaitable[None]]
 """Told once that the server listens."""
 
@@ -76,17 +76,21 @@ async def open_services(
     find: Callable[[str], object] | None = None,
     *,
     fetcher: documents.Fetcher | None = None,
+    tracer: AbstractAsyncContextManager[Tracer | None] | None = None,
 ) -> AsyncIterator[Services]:
     """Make everything that handlers use. Writes nothing to the database.
 
     ``find`` returns a plugin by name; by default what is installed. ``fetcher`` fetches what
-    clients publish; by default from the public Internet. Raises
+    clients publish; by default from the public Internet. ``tracer`` makes spans; by default as
+    configured. Raises
     :class:`~mcpserve.errors.ConfigError` for a plugin or client that cannot be had.
     """
     clients.validate(settings.oauth.clients.configured)
     async with AsyncExitStack() as exit_stack:
         # Before the plugins and until they are closed: what they do then may be traced, too.
-        tracer = await exit_stack.enter_async_context(tracing.open_tracer(settings.tracing))
+        spans = await exit_stack.enter_async_context(
+            tracer or tracing.open_tracer(settings.tracing)
+        )
         loaded = await plugins.load(settings.plugins, exit_stack, find)
         hasher = PasswordHasher(settings.login.bcrypt_rounds)
         exit_stack.callback(hasher.close)
@@ -130,7 +134,7 @@ async def open_services(
                 challenge=lambda error: bearer.challenge(issuer, error, scopes.default),
                 connections=issuer + CONNECTIONS_PATH,
                 challenge_form=settings.mcp.challenge,
-                tracer=tracer,
+                tracer=spans,
                 find_user=functools.partial(userinfo.find, db),
                 default_scopes=scopes.effective(scopes.default),
             ),
@@ -155,154 +159,116 @@ def open_scopes(settings: Settings, loaded: LoadedPlugins) -> Scopes:
 
 
 async def serve(
-    settings: Settings, dsn: str, *, supervised: Supervised | None, ready: Ready
+    read: Callable[[], Loaded],
+    settings: Settings,
+    dsn: str,
+    *,
+    supervised: Supervised | None,
+    ready: Ready,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in flight end.
 
-    A ``supervised`` database has no other user: it is migrated without asking and started again
-    when it is gone. Raises :class:`~mcpserve.errors.ConfigError` if it cannot listen, or if a key
-    is missing that grants may need.
+    ``read`` reads the configuration again. A ``supervised`` database has no other user: it is
+    migrated without asking and started again when it is gone. Raises
+    :class:`~mcpserve.errors.ConfigError` if it cannot listen, or if a key is missing that grants
+    may need.
     """
     async with AsyncExitStack() as exit_stack:
         db = await exit_stack.enter_async_context(
             open_database(settings.database, dsn, migrates=supervised is not None)
         )
-        services = await exit_stack.enter_async_context(open_services(settings, db))
+        tracer = await exit_stack.enter_async_context(tracing.open_tracer(settings.tracing))
+        fetcher = exit_stack.enter_context(contextlib.closing(Fetcher()))
+
+        def opening(settings: Settings) -> AbstractAsyncContextManager[Services]:
+            spans = contextlib.nullcontext(tracer)
+            return open_services(settings, db, fetcher=fetcher, tracer=spans)
+
+        first = await Generation.open(opening(settings))
+        exit_stack.push_async_callback(first.close)
         # A server that cannot listen has written nothing.
-        sockets = open_sockets(settings)
+        sockets = serving.open_sockets(settings.server)
         for opened in sockets:
             exit_stack.callback(opened.close)
-        await keys.prepare(db, services.issuance.keys)
-        await clients.seed(db, services.hasher, settings.oauth.clients.configured)
-        stop, hurry = exit_stack.enter_context(stop_signals())
-        http_server = listen(services, sockets)
+        await prepare(first.services)
+        generations = Generations(first, duties, closed=settle)
+        exit_stack.push_async_callback(generations.close)
+        reloader = Reloader(generations, read=read, opening=opening, prepare=prepare)
+        stop, hurry = exit_stack.enter_context(serving.stop_signals())
+        wanted = asyncio.Event()
+        exit_stack.enter_context(serving.hang_up_signal(wanted.set, stop.set))
+        exit_stack.enter_context(lag.watching(lambda: generations.tasks))
+        http_server = serving.listen(generations.front, sockets)
         if supervised:
             exit_stack.enter_context(every(WATCH_INTERVAL, as_job(supervised.look_after)))
-        if settings.cleanup.enabled:
-            exit_stack.enter_context(
-                every(settings.cleanup.interval.total_seconds(), lambda: clean_up(db, settings))
-            )
-        # What start-up made stays: the collector need not walk through it again and again.
-        gc.collect()
-        gc.freeze()
-        if free := services.plugins.registry.open:
+        settle()
+        if free := first.services.plugins.registry.open:
             names = ", ".join(bound.offer.name for bound in free)
             logger.info("open to everybody, without a login: %s", names)
-        await ready(services)
-        await stop.wait()
-        await drain(services, http_server, hurry)
+        await ready(first.services)
+        async with background(
+            at_each(wanted, reloader.reload), control.answer(db, handlers(reloader))
+        ):
+            await either(stop, generations.lost)
+        drains = [each.services.drain for each in generations.all]
+        grace = generations.current.services.settings.server.shutdown_grace.total_seconds()
+        await serving.drain(drains, http_server, hurry, grace=grace)
+        if generations.lost.is_set():
+            raise MCPServeError("the server ended by what a plugin did, see the log")
+
+
+async def prepare(services: Services) -> None:
+    """Write to the database what the configuration says of keys and clients."""
+    await keys.prepare(services.db, services.issuance.keys)
+    configured = services.settings.oauth.clients.configured
+    await clients.seed(services.db, services.hasher, configured)
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Let SIGTERM or SIGINT set the first event, and a second one the second."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
-
-    def signalled() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
-    try:
-        yield stop, hurry
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-def open_sockets(settings: Settings) -> list[socket.socket]:
-    """Bind the configured address. Raises :class:`~mcpserve.errors.ConfigError`."""
-    server = settings.server
-    try:
-        return bind_sockets(server.port, server.host)
-    except socket.gaierror as error:
-        raise ConfigError(
-            f"server.host: {server.host!r} is no address: {error.strerror}"
-        ) from error
-    except OSError as error:
-        advice = "stop what uses it or set another (PORT=3001)"
-        if error.errno == errno.EACCES:
-            advice = "ports below 1024 need more rights; set another (PORT=3001)"
-        raise ConfigError(
-            f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}; {advice}"
-        ) from error
-
-
-def listen(services: Services, sockets: list[socket.socket]) -> HTTPServer:
-    """Serve HTTP on these sockets."""
-    http_server = HTTPServer(
-        application(services),
-        # Handlers refuse earlier and more politely; this bounds what a connection may hold.
-        max_body_size=2 * services.settings.mcp.max_body,
-        max_header_size=32 * 1024,
-        body_timeout=10,
-        idle_connection_timeout=60,
-        xheaders=False,
-    )
-    http_server.add_sockets(sockets)
-    return http_server
-
-
-async def drain(services: Services, http_server: HTTPServer, hurry: asyncio.Event) -> None:
-    """Stop listening and wait for the requests in flight: for a while, or until told to hurry."""
-    http_server.stop()
-    logger.info("stopping, %d requests in flight", services.drain.active)
-    waiting = {asyncio.create_task(services.drain.stop()), asyncio.create_task(hurry.wait())}
-    grace = services.settings.server.shutdown_grace.total_seconds()
-    await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-    if services.drain.active:
-        logger.warning("gave up %d requests", services.drain.active)
-        await services.drain.give_up()
-    for task in waiting:
-        task.cancel()
-    await asyncio.wait(waiting)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT):
-            await http_server.close_all_connections()
-
-
-@contextlib.contextmanager
-def every(seconds: float, job: Job) -> Iterator[None]:
-    """Run a job now and at every interval until the block ends; a failure does not end it."""
-    running: set[asyncio.Task[None]] = set()
-
-    def start() -> None:
-        if running:
-            return
-        task = asyncio.ensure_future(run_job(job))
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    # Replicas started together should not all come at once.
-    callback = PeriodicCallback(start, seconds * 1000, jitter=0.1)
-    callback.start()
-    start()
-    try:
+def duties(services: Services) -> Iterator[None]:
+    """Clean up at the interval, as configured."""
+    cleanup = services.settings.cleanup
+    if not cleanup.enabled:
         yield
+        return
+    job = functools.partial(clean_up, services.db, services.settings)
+    with every(cleanup.interval.total_seconds(), job):
+        yield
+
+
+def handlers(reloader: Reloader) -> dict[str, control.Handler]:
+    """Return what can be asked of this process from outside."""
+
+    async def reload() -> dict[str, Any]:
+        return dataclasses.asdict(await reloader.reload())
+
+    async def describe() -> Mapping[str, Any]:
+        return reloader.described()
+
+    return {"reload": reload, "describe": describe}
+
+
+def settle() -> None:
+    """Let the collector not walk through what stays, again and again; nor keep what does not."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+async def either(*events: asyncio.Event) -> None:
+    """Wait for the first of these."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        callback.stop()
-        for task in running:
+        for task in waiting:
             task.cancel()
 
 
-def as_job(function: Callable[[], None]) -> Job:
-    """Return a job that calls a plain function, on the loop."""
-
-    async def call() -> None:
-        function()
-
-    return call
-
-
-async def run_job(job: Job) -> None:
-    """Run a job and log what goes wrong in it."""
-    try:
-        await job()
-    except MCPServeError as error:
-        logger.warning("a periodic job is put off: %s", error)
-    except Exception:
-        logger.exception("a periodic job failed and will be tried again")
+def listen(services: Services, sockets: list[socket.socket]) -> HTTPServer:
+    """Serve HTTP on these sockets, with these services for ever."""
+    served = application(services)
+    return serving.listen(Front(lambda: served), sockets)
 
 
 async def clean_up(db: Database, settings: Settings) -> None:

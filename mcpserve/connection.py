@@ -116,6 +116,8 @@ class Connection(aiopg.Connection):
                 self.close()
             return
         self._watch_for_writing(wanted=state == extensions.POLL_WRITE)
+        while self.raw.notifies:
+            self._notifies.put_nowait(self.raw.notifies.pop(0))
         if state == extensions.POLL_OK and waiter and not waiter.done():
             waiter.set_result(None)
 

@@ -1,19 +1,21 @@
 """PostgreSQL through aiopg: a fair pool, transactions with limits, errors that callers can act on.
 
 Every write belongs into a transaction: outside of one a statement commits by itself, also when
-its caller was cancelled. No state of a session is ever set, so pgbouncer may pool transactions.
+its caller was cancelled. No state of a session is ever set, so pgbouncer may pool transactions;
+only :meth:`Database.notices` needs a connection that is nobody else's.
 Parameters are written ``%(name)s`` (then ``%`` is ``%%``); a NUL character in one is a ValueError.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, Self
 
 import aiopg
 from psycopg2 import Error, ProgrammingError, errors, extensions
 
+from mcpserve import notices
 from mcpserve.connection import CONNECT_TIMEOUT, Connection, one_line
 from mcpserve.errors import ConfigError, DatabaseError, DatabaseTimeout, DatabaseUnavailable
 
@@ -140,6 +142,25 @@ class Database(Queryable):
     async def ping(self) -> None:
         """Raise DatabaseError unless the server answers."""
         await self.row("SELECT 1")
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Tell everybody who listens; 7999 bytes at most."""
+        await self.row(
+            "SELECT pg_notify(%(channel)s, %(payload)s)", channel=channel, payload=payload
+        )
+
+    def notices(self, channel: str) -> AsyncGenerator[str | None, None]:
+        """See :func:`~mcpserve.notices.listen`; not one of the pool's connections."""
+        return notices.listen(self._new, channel)
+
+    async def listeners(self, channel: str) -> int:
+        """Return how many connections listen to a channel."""
+        row = await self.one(
+            """SELECT count(*) AS many FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = %(name)s""",
+            name=notices.listener(channel),
+        )
+        return int(row.many)
 
     @asynccontextmanager
     async def transaction(self, *, unlimited: bool = False) -> AsyncIterator[Transaction]:

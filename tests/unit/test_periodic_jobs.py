@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from mcpserve import app
+from mcpserve import jobs
 from mcpserve.errors import DatabaseTimeout, DatabaseUnavailable
 
 FAILURES = {
@@ -26,11 +26,11 @@ async def test_a_run_that_fails_is_not_the_last(caplog, what):
         runs.release()
         raise failure
 
-    with app.every(0.01, job):
+    with jobs.every(0.01, job):
         async with asyncio.timeout(5):
             for _ in range(3):
                 await runs.acquire()
-    logged = [record.getMessage() for record in caplog.records if record.name == "mcpserve.app"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "mcpserve.jobs"]
     assert all(told in message for message in logged)
     assert bool(logged) == (told is not None)
 
@@ -47,7 +47,7 @@ async def test_a_run_that_takes_long_is_not_overtaken():
         running -= 1
         runs.release()
 
-    with app.every(0.01, job):
+    with jobs.every(0.01, job):
         async with asyncio.timeout(5):
             for _ in range(3):
                 await runs.acquire()
@@ -65,7 +65,7 @@ async def test_the_first_run_is_at_once_and_the_last_is_given_up_at_the_end(capl
         finally:
             ended.set()
 
-    with app.every(3600, job):
+    with jobs.every(3600, job):
         async with asyncio.timeout(5):
             await begun.wait()
     async with asyncio.timeout(5):

@@ -1,0 +1,120 @@
+"""What a server has of the operating system: its sockets and its signals; and how it stops."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.netutil import bind_sockets
+
+from mcpserve.errors import ConfigError
+from mcpserve.settings import ServerSettings
+from mcpserve.web.services import Drain
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds for closing connections at shutdown; some peers never read."""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Let SIGTERM or SIGINT set the first event, and a second one the second."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    try:
+        yield stop, hurry
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def hang_up_signal(reload: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP reload; but stop, as ever, when it comes from a terminal that was closed."""
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def signalled() -> None:
+        # Nobody can look at a terminal any more that hung up.
+        gone = at_terminal and not sys.stdin.isatty()
+        (stop if gone else reload)()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, signalled)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def open_sockets(server: ServerSettings) -> list[socket.socket]:
+    """Bind the configured address. Raises :class:`~mcpserve.errors.ConfigError`."""
+    try:
+        return bind_sockets(server.port, server.host)
+    except socket.gaierror as error:
+        raise ConfigError(
+            f"server.host: {server.host!r} is no address: {error.strerror}"
+        ) from error
+    except OSError as error:
+        advice = "stop what uses it or set another (PORT=3001)"
+        if error.errno == errno.EACCES:
+            advice = "ports below 1024 need more rights; set another (PORT=3001)"
+        raise ConfigError(
+            f"server.port: cannot listen on {server.host}:{server.port}: {error.strerror}; {advice}"
+        ) from error
+
+
+def listen(front: HTTPServerConnectionDelegate, sockets: list[socket.socket]) -> HTTPServer:
+    """Serve HTTP on these sockets."""
+    http_server = HTTPServer(
+        front,
+        max_header_size=32 * 1024,
+        body_timeout=10,
+        idle_connection_timeout=60,
+        xheaders=False,
+    )
+    http_server.add_sockets(sockets)
+    return http_server
+
+
+async def drain(
+    drains: Collection[Drain], http_server: HTTPServer, hurry: asyncio.Event, *, grace: float
+) -> None:
+    """Stop listening and wait for the requests in flight: for a while, or until told to hurry.
+
+    ``grace`` is in seconds.
+    """
+    http_server.stop()
+    logger.info("stopping, %d requests in flight", sum(drain.active for drain in drains))
+    waiting: set[asyncio.Task[Any]] = {
+        asyncio.create_task(hurry.wait()),
+        asyncio.create_task(stop_all(drains)),
+    }
+    await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    if active := sum(drain.active for drain in drains):
+        logger.warning("gave up %d requests", active)
+        await asyncio.gather(*(drain.give_up() for drain in drains))
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await http_server.close_all_connections()
+
+
+async def stop_all(drains: Collection[Drain]) -> None:
+    """Take no more requests, and wait until none is under way."""
+    await asyncio.gather(*(drain.stop() for drain in drains))
