@@ -1,6 +1,8 @@
 """Fixtures for every test that needs PostgreSQL, or packages of npm."""
 
 import asyncio
+import os
+import random
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,21 @@ from mcpserve import migrate
 from mcpserve.db import Database
 
 SCHEMA = Path(__file__).parent.parent / "schema"
+
+NPM = {"blackbox", "conformance"}
+"""The folders whose tests need packages of npm; no two processes should install them."""
+
+
+def pytest_configure():
+    """Choose the seed of this run: the same one for every process that runs tests."""
+    os.environ.setdefault("FUZZ_SEED", str(random.SystemRandom().randrange(1 << 32)))
+
+
+def pytest_collection_modifyitems(items):
+    """Keep together what shares fixtures, where several processes run the tests."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("npm" if folder in NPM else str(item.path)))
 
 
 @pytest.fixture(scope="session")

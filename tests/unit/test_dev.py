@@ -70,7 +70,7 @@ def test_fuzz_keeps_the_seed_that_failed_and_says_so(tmp_path, monkeypatch, capf
     script.__file__ = str(ROOT / "dev")
     SourceFileLoader("dev", script.__file__).exec_module(script)
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "$@" $MCPSERVE_FUZZ_SEED\nexit {code}\n')
+    python.write_text(f'#!/bin/sh\necho "$@" $FUZZ_SEED\nexit {code}\n')
     python.chmod(0o700)
     monkeypatch.setattr(script, "PYTHON", python)
     monkeypatch.setattr(script, "SEEDS", tmp_path / "seeds.txt")

@@ -122,7 +122,15 @@ async def test_contents_of_the_authors_own_are_not_touched():
     assert await read("test://x", resource("test://x")(lambda: own[0])) == own[:1]
 
 
-@pytest.mark.parametrize("value", [None, object(), [object()], {"a": "\ud83d"}], ids=repr)
+NO_CONTENT = {
+    "nothing": None,
+    "object": object(),
+    "objects": [object()],
+    "half a character": {"a": "\ud83d"},
+}
+
+
+@pytest.mark.parametrize("value", NO_CONTENT.values(), ids=NO_CONTENT)
 async def test_what_is_no_content_is_a_crash(value, caplog):
     with pytest.raises(CallFailed) as caught:
         await content(value)
