@@ -6,16 +6,22 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from mcp_types import LoggingLevel
+
+from mcpserve.breaker import Breaker
 from mcpserve.completion import Completable
+from mcpserve.containment import Tasks
 from mcpserve.errors import MCPServeError
 from mcpserve.principal import Principal
 from mcpserve.questions import InputRequired, Interview
-from mcpserve.threads import in_thread, is_cancelled
-from mcpserve.tools import Offer, ToolContext, ToolError
+from mcpserve.results import Results
+from mcpserve.settings import PluginSettings
+from mcpserve.threads import in_task, in_thread, is_cancelled
+from mcpserve.tools import Offer, ToolContext, ToolError, WrongArguments
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +49,35 @@ class CallFailed(MCPServeError):
         self.outcome = outcome
 
 
+class NotTried(CallFailed):
+    """A call that never came to the plugin. The message may be told."""
+
+
 Offered = TypeVar("Offered", bound=Offer)
 Completed = TypeVar("Completed", bound=Completable)
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Containment:
+    """What keeps one plugin from harming the others, shared by all that it offers."""
+
+    slots: asyncio.Semaphore
+    """A thread or a task that outlives its call keeps its slot."""
+    tasks: Tasks
+    breaker: Breaker
+    results: Results
+
+    @classmethod
+    def of(cls, plugin: str, settings: PluginSettings) -> "Containment":
+        """As the operator decided. Raises :class:`~mcpserve.errors.PluginError`."""
+        breaker = settings.breaker
+        return cls(
+            asyncio.Semaphore(settings.concurrency),
+            Tasks(plugin),
+            Breaker(plugin, failures=breaker.failures, pause=breaker.pause.total_seconds()),
+            Results.of(plugin, settings.results),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,8 +90,7 @@ class Bound(Generic[Offered]):
     """All scopes that a call needs; none only if the operator opened it to everybody."""
     timeout: float
     """Seconds for one call, waiting for a slot included."""
-    slots: asyncio.Semaphore = field(repr=False)
-    """Shared by all of a plugin. A thread that outlives its call keeps its slot."""
+    containment: Containment = field(repr=False)
     aliases: tuple[str, ...] = ()
     """Earlier names, which may still be called."""
 
@@ -91,12 +122,14 @@ class Bound(Generic[Offered]):
         to be asked first.
         """
         with self._contained() as limit:
-            keywords = self.offer.keywords(arguments, context)
+            results, name = self.containment.results, self.offer.name
+            keywords = self.offer.keywords(arguments, redacting(context, results))
             function = functools.partial(self.offer.function, **keywords)
             async with limit:
                 running = self._run(function, is_async=self.offer.is_async)
                 value = await answered(running, context.interview)
-            return convert(value)
+            results.check_value(name, value)
+            return results.approved(name, convert(value))
 
     async def complete(
         self: "Bound[Completed]", argument: str, value: str, others: Mapping[str, str]
@@ -116,15 +149,29 @@ class Bound(Generic[Offered]):
         """Make one of two failures of whatever goes wrong in the block; yields its time limit."""
         limit = asyncio.timeout(self.timeout)
         offer = self.offer
+        breaker = self.containment.breaker
+        breaker.admit()
         try:
-            yield limit
-        except (ToolError, InputRequired):
+            with self.containment.tasks.working(f"{offer.kind} {offer.name}"):
+                yield limit
+            breaker.worked()
+        except (WrongArguments, NotTried):
+            breaker.told_nothing()
+            raise
+        except (ToolError, InputRequired) as error:
+            breaker.worked()
+            error.args = tuple(self.containment.results.redacted(error.args))
+            raise
+        except CallFailed:
+            breaker.failed()
             raise
         except BaseException as error:
             # Whatever a plugin raises, sys.exit() and cancellations of its own included, is its
             # failure; only the cancellation of the call itself ends the request.
             if is_cancelled(error):
+                breaker.told_nothing()
                 raise
+            breaker.failed()
             if limit.expired():
                 text = f"{offer.name} did not answer within {self.timeout:g} s"
                 raise CallFailed(Outcome.TIMEOUT, text) from None
@@ -134,18 +181,32 @@ class Bound(Generic[Offered]):
 
     async def _run(self, function: Callable[[], Any], *, is_async: bool) -> Any:
         """Run a function in one of the plugin's slots; raises whatever it raises."""
-        await self.slots.acquire()
+        slots = self.containment.slots
+        await slots.acquire()
         if is_async:
-            try:
-                return await function()
-            finally:
-                self.slots.release()
-        value = await in_thread(function, ended=self.slots.release)
+            return await in_task(function, ended=slots.release)
+        value = await in_thread(function, ended=slots.release)
         if inspect.isawaitable(value):
             if inspect.iscoroutine(value):
                 value.close()
             raise TypeError("a plain function returned an awaitable; it must say async itself")
         return value
+
+
+def redacting(context: ToolContext, results: Results) -> ToolContext:
+    """Return a context whose messages to the client are redacted as results are."""
+    if not results.patterns:
+        return context
+
+    async def send_progress(
+        progress: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        await context.send_progress(progress, total, results.redacted(message))
+
+    async def send_log(level: LoggingLevel, data: Any) -> None:
+        await context.send_log(level, results.redacted(data))
+
+    return replace(context, send_progress=send_progress, send_log=send_log)
 
 
 async def answered(running: Awaitable[Result], interview: Interview) -> Result:

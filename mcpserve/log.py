@@ -88,6 +88,9 @@ def configure(settings: LogSettings) -> None:
     as_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    for former in logging.root.handlers:  # Configured anew, a process is traced as before.
+        for kept in former.filters:
+            handler.addFilter(kept)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     logging.getLogger(AUDIT).setLevel(logging.INFO)
     # Tornado's own would repeat ours, and write the query string.

@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,7 +18,9 @@ from typing import Any, NoReturn
 import pluggy
 from pydantic import BaseModel
 
-from mcpserve.bound import DEFAULT_TIMEOUT, Bound, Offered
+from mcpserve.apps import page_uri
+from mcpserve.bound import DEFAULT_TIMEOUT, Bound, Containment, Offered
+from mcpserve.containment import Tasks, know_tasks
 from mcpserve.discovery import discover, installed
 from mcpserve.errors import ConfigError, PluginError
 from mcpserve.hooks import (
@@ -29,6 +32,8 @@ from mcpserve.hooks import (
     reason,
     register,
 )
+from mcpserve.isolation.offers import isolated
+from mcpserve.isolation.wire import Start
 from mcpserve.prompts import Prompt, prompt_from_function
 from mcpserve.registry import (
     Observer,
@@ -40,12 +45,16 @@ from mcpserve.registry import (
 )
 from mcpserve.resources import Resource
 from mcpserve.settings import OfferSettings, PluginSettings, ToolSettings
+from mcpserve.threads import is_cancelled
 from mcpserve.tools import CALL_SCOPE, Function, Offer, Tool, tool_from_function
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Stricter than the protocol (128 and dots), because clients are."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds for the clean-up of one plugin."""
 
 
 def refuse_function(function: Function) -> NoReturn:
@@ -84,7 +93,14 @@ class LoadedPlugins:
     skipped: Mapping[str, str]
     """Name to reason, of plugins with ``on_error: skip``."""
     models: Mapping[str, type[BaseModel]]
-    """Name to the model of its ``config:``."""
+    """Name to the model of its ``config:``; that of a plugin in its own process is not known."""
+
+    @property
+    def tasks(self) -> frozenset[Tasks]:
+        """What runs of each plugin that offers something."""
+        registry = self.registry
+        offers = (*registry.tools, *registry.resources, *registry.prompts)
+        return frozenset(bound.containment.tasks for bound in offers)
 
 
 async def load(
@@ -98,16 +114,19 @@ async def load(
     ``exit_stack``; that of a plugin which fails half-way is done at once. Raises the plugin's
     :class:`PluginError`, or one :class:`~mcpserve.errors.ConfigError` with a line for each.
     """
+    know_tasks()
     find = find or functools.partial(discover, available=installed())
     manager = make_manager()
     built: dict[tuple[str, str], Bound[Any]] = {}
     skipped: dict[str, str] = {}
     problems: list[PluginError] = []
+    elsewhere: list[Observer] = []
     for name, settings in configured.items():
         try:
             async with AsyncExitStack() as own:
-                register(manager, name, find(name))
-                add(built, await build(manager, name, settings, own))
+                if settings.isolation == "none":
+                    register(manager, name, find(name))
+                add(built, await build(manager, name, settings, own, elsewhere=elsewhere))
                 exit_stack.push_async_callback(close, name, own.pop_all())
         except Exception as error:
             problem = error if isinstance(error, PluginError) else PluginError(name, reason(error))
@@ -123,9 +142,9 @@ async def load(
     if problems:
         raise ConfigError("\n".join(str(problem) for problem in problems))
     names = tuple(name for name in configured if name not in skipped)
-    models = {name: config_model(manager, name) for name in names}
+    models = {name: config_model(manager, name) for name in names if manager.has_plugin(name)}
     registry = Registry(
-        ToolRegistry(of_kind(Tool, built), observers(manager)),
+        ToolRegistry(of_kind(Tool, built), [*observers(manager), *elsewhere]),
         ResourceRegistry(of_kind(Resource, built)),
         PromptRegistry(of_kind(Prompt, built)),
     )
@@ -140,31 +159,53 @@ def of_kind(
 
 
 async def close(name: str, resources: AsyncExitStack) -> None:
-    """Do a plugin's clean-up; one that fails must not keep the others from theirs."""
+    """Do a plugin's clean-up; one that fails or hangs must not keep the others from theirs."""
     try:
-        await resources.aclose()
-    except Exception:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await resources.aclose()
+    except BaseException as error:
+        if is_cancelled(error):
+            raise
         logger.exception("plugin %s failed while closing", name)
 
 
 async def build(
-    manager: pluggy.PluginManager, name: str, settings: PluginSettings, exit_stack: AsyncExitStack
+    manager: pluggy.PluginManager,
+    name: str,
+    settings: PluginSettings,
+    exit_stack: AsyncExitStack,
+    *,
+    elsewhere: list[Observer],
 ) -> list[Bound[Any]]:
     """Validate a plugin's config, ask it what it offers and apply what the operator decided.
 
-    Raises :class:`PluginError` with the reason in one line.
+    An observer in another process is added to ``elsewhere``. Raises
+    :class:`PluginError` with the reason in one line.
     """
-    config = plugin_config(manager, name, settings.config)
-    slots = asyncio.Semaphore(settings.concurrency)
+    containment = Containment.of(name, settings)
+    # Before all that the plugin pushes, and so after it.
+    exit_stack.push_async_callback(containment.tasks.close)
     bound = []
+    handed: list[Offer] = []
+    if settings.isolation == "process":
+        start = Start(plugin=name, settings=settings, path=sys.path, level=logging.root.level)
+        remote = await isolated(start, exit_stack)
+        elsewhere += remote.observers
+        hand = remote.handed_over
+    else:
+        config = plugin_config(manager, name, settings.config)
+        hand = functools.partial(handed_over, manager, name, config=config, exit_stack=exit_stack)
     for kind in KINDS:
         decided: Mapping[str, OfferSettings] = getattr(settings, kind.settings)
-        offers = await handed_over(manager, name, kind, config=config, exit_stack=exit_stack)
+        with containment.tasks.working():
+            offers = await hand(kind)
         check_overrides(name, kind, decided, offers)
+        handed += offers
         for offer in offers:
             override = decided.get(offer.name, OfferSettings())
             if override.enabled:
-                bound.append(bind(offer, name, settings, override, slots=slots))
+                bound.append(bind(offer, name, settings, override, containment=containment))
+    check_pages(name, handed)
     return bound
 
 
@@ -201,7 +242,7 @@ def bind(
     plugin: PluginSettings,
     override: OfferSettings,
     *,
-    slots: asyncio.Semaphore,
+    containment: Containment,
 ) -> Bound[Offered]:
     """Apply the operator's decisions. Of timeouts the operator's wins; scopes only add up.
 
@@ -213,7 +254,7 @@ def bind(
         plugin=name,
         scopes=needed_scopes(offer, name, plugin, override),
         timeout=decided.total_seconds() if decided else offer.timeout or DEFAULT_TIMEOUT,
-        slots=slots,
+        containment=containment,
         aliases=override.aliases if isinstance(override, ToolSettings) else (),
     )
 
@@ -255,9 +296,13 @@ async def handed_over(
         offers = [
             item if isinstance(item, kind.type) else kind.of_function(item) for item in handed or ()
         ]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(name, f"{hook}: {reason(error)}") from error
     for offer in offers:
+        if offer.is_method:
+            raise PluginError(
+                name, f"{kind.name} {offer.name!r} is a method: hand it over from an object"
+            )
         if kind.type is not Resource and not NAME.fullmatch(offer.name):
             raise PluginError(
                 name, f"{kind.name} name {offer.name!r} must be 1 to 64 of A-Z a-z 0-9 _ -"
@@ -266,6 +311,17 @@ async def handed_over(
         for twice in (key for key, count in Counter(names).items() if count > 1):
             raise PluginError(name, f"{kind.name} {twice!r} is there twice")
     return offers
+
+
+def check_pages(name: str, offers: Sequence[Offer]) -> None:
+    """Refuse a tool whose result would be shown on a page that there is not."""
+    resources = {offer.key for offer in offers if isinstance(offer, Resource)}
+    for offer in offers:
+        uri = page_uri(offer.meta) if isinstance(offer, Tool) else None
+        if uri is not None and uri not in resources:
+            raise PluginError(
+                name, f"tool {offer.name!r} is shown on {uri!r}, which mcpserve_resources lacks"
+            )
 
 
 def check_overrides(

@@ -134,6 +134,20 @@ class Interview:
         asked = {key: Question.of(request).digest for key, request in self.open.items()}
         return Transcript(asked=asked, answered=self._answered)
 
+    @property
+    def brief(self) -> dict[str, Any]:
+        """What it was made of, for another process to conduct it."""
+        return {
+            "capabilities": self._capabilities,
+            "earlier": self._earlier,
+            "responses": {key: dump(response) for key, response in self._responses.items()},
+        }
+
+    def adopt(self, *, opened: Mapping[str, InputRequest], transcript: Transcript) -> None:
+        """Take over what another process asked, and which answers it read."""
+        self.open.update(opened)
+        self._answered.update(transcript.answered)
+
     def is_repeated(self, key: str) -> bool:
         """Whether this question is open because the answer to it was none."""
         digest = self.transcript.asked[key]

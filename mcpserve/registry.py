@@ -167,11 +167,17 @@ class ToolRegistry(Offers[Tool]):
             return failure(str(failed))
         finally:
             seconds = time.perf_counter() - started
-            self._observe(
+            self.observe(
                 ToolCall(bound.plugin, bound.offer.name, context.principal, outcome, seconds)
             )
 
-    def _observe(self, call: ToolCall) -> None:
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody wants to know of calls."""
+        return bool(self._observers)
+
+    def observe(self, call: ToolCall) -> None:
+        """Tell every observer of a call; one that fails spares the others."""
         for observer in self._observers:
             try:
                 observer(call)

@@ -20,6 +20,7 @@ from pydantic import (
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+SIZES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024}
 NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 DURATION = re.compile(rf"(?:{NUMBER}[dhms])+|{NUMBER}")
 LONGEST_DURATION = timedelta(days=3650)
@@ -95,6 +96,22 @@ def parse_timeout(value: object) -> timedelta:
     if not timeout:
         raise ValueError("must be more than 0s")
     return timeout
+
+
+def parse_size(value: object) -> int:
+    """``512KiB``, ``4MiB`` or a number of bytes; anything else is refused."""
+    found = re.fullmatch(r"([0-9]{1,12})\s*([KMG]iB)?", str(value))
+    if not found or isinstance(value, bool):
+        raise ValueError("must be a size such as 512KiB, 4MiB or a number of bytes")
+    return int(found[1]) * SIZES.get(found[2], 1)
+
+
+def format_size(value: int) -> str:
+    """Return the shortest form that :func:`parse_size` reads back."""
+    for unit, size in SIZES.items():
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value} bytes"
 
 
 def parse_scope(value: str) -> str:
@@ -199,6 +216,11 @@ CodeLifetime = Annotated[timedelta, BeforeValidator(parse_code_lifetime), AS_TEX
 ReuseWindow = Annotated[timedelta, BeforeValidator(parse_reuse_window), AS_TEXT, AS_SCHEMA]
 EventsKept = Annotated[timedelta, BeforeValidator(parse_events_kept), AS_TEXT, AS_SCHEMA]
 Timeout = Annotated[timedelta, BeforeValidator(parse_timeout), AS_TEXT, AS_SCHEMA]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["4MiB"]}),
+]
 Scope = Annotated[str, AfterValidator(parse_scope)]
 Origin = Annotated[str, AfterValidator(parse_origin)]
 PublicUrl = Annotated[str, AfterValidator(parse_public_url)]

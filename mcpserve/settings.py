@@ -44,6 +44,7 @@ from mcpserve.setting_types import (
     PublicUrl,
     ReuseWindow,
     Scope,
+    Size,
     Timeout,
     ToolName,
 )
@@ -139,7 +140,9 @@ class DatabaseSettings(Section):
         "Empty: an embedded PostgreSQL in data_dir.",
     )
     pool_size: Annotated[int, Field(ge=1, le=200)] = Field(
-        10, description="Connections that this process keeps open at the most."
+        10,
+        description="Connections that this process keeps open at the most; one more listens for "
+        "commands.",
     )
     migrate: bool = Field(
         False,
@@ -472,6 +475,36 @@ class ToolSettings(OfferSettings):
     )
 
 
+class ResultSettings(Section):
+    """What the operator allows in the results of a plugin."""
+
+    max_size: Annotated[Size, Field(ge=1024)] = Field(
+        4 * 1024 * 1024,
+        description="Largest result in bytes, as it is sent (or 512KiB, 4MiB). A larger one is an "
+        "error that the model reads.",
+    )
+    redact: tuple[str, ...] = Field(
+        (),
+        description="Regular expressions (syntax of RE2). What they find in the text and the "
+        "structured content of a result becomes [redacted]. Needs the extra "
+        "mcpserve[redaction].",
+    )
+    untrusted: bool = Field(
+        False,
+        description="Whether the text is by others, such as pages of the web: it is marked as "
+        "such.",
+    )
+
+
+class BreakerSettings(Section):
+    """When a plugin that keeps failing is left alone."""
+
+    failures: Annotated[int, Field(ge=0)] = Field(
+        10, description="Crashes and timeouts in a row after which its calls are refused. 0: never."
+    )
+    pause: Timeout = Field(timedelta(seconds=30), description="How long; then one call is tried.")
+
+
 class PluginSettings(Section):
     """One plugin; being listed is what loads it."""
 
@@ -481,6 +514,17 @@ class PluginSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
         16, description="Calls at a time; also the threads for plain functions."
     )
+    isolation: Literal["none", "process"] = Field(
+        "none",
+        description="process: its functions run in a process of their own, which is started again "
+        "when it dies.",
+    )
+    memory: Annotated[Size, Field(ge=64 * 1024 * 1024)] | None = Field(
+        None,
+        description="Address space that this process may have, such as 1GiB. Not on macOS.",
+    )
+    results: ResultSettings = ResultSettings()
+    breaker: BreakerSettings = BreakerSettings()
     scopes: tuple[Scope, ...] = Field(
         (), description="Scopes that all its tools, resources and prompts need in addition."
     )

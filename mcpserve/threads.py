@@ -1,12 +1,55 @@
-"""Running what may block, and telling whose cancellation a cancellation is."""
+"""Running what may block or not stop, and telling whose cancellation a cancellation is."""
 
 import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
+
+PATIENCE = 0.5
+"""Seconds that a cancelled task has to clean up before nobody waits for it any more."""
+
+
+async def in_task(function: Callable[[], Awaitable[Any]], *, ended: Callable[[], None]) -> Any:
+    """Run an async function in a task of its own; raises whatever it raises.
+
+    Cancelling cancels the task, and abandons one that does not end soon. ``ended`` is called once
+    the task is done, abandoned or not.
+    """
+    done = asyncio.get_running_loop().create_future()
+    begun = False
+    value: Any = None
+    failed: BaseException | None = None
+
+    async def run() -> None:
+        nonlocal begun, value, failed
+        begun = True
+        try:
+            value = await function()
+        except BaseException as error:
+            # Not by the task: an exit that gets out of one ends the loop.
+            failed = error
+        ended()
+        if not done.done():
+            done.set_result(None)
+
+    task = asyncio.create_task(run())
+    try:
+        await done
+    except asyncio.CancelledError:
+        task.cancel()
+        if not begun:
+            ended()
+        await asyncio.wait([task], timeout=PATIENCE)
+        raise
+    if failed is not None:
+        try:
+            raise failed
+        finally:
+            failed = None  # its traceback holds this frame
+    return value
 
 
 async def in_thread(function: Callable[[], Any], *, ended: Callable[[], None]) -> Any:

@@ -3,11 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcpserve import Principal, Prompt, Resource, Tool, crypto, tool
-from mcpserve.bound import Bound
+from mcpserve.bound import Bound, Containment
 from mcpserve.errors import BadSeal
 from mcpserve.plugins import bind
 from mcpserve.protocol import Exchange, Headers
@@ -28,12 +28,13 @@ Lines = Sequence[tuple[str, str]]
 def bound(made: Offer | Callable[..., Any], slots: int = 8, **settings: Any) -> Bound[Any]:
     """Return a tool, or another offer, as a plugin with these settings has it."""
     plugin = PluginSettings.model_validate(settings)
+    containment = replace(Containment.of("plugin", plugin), slots=asyncio.Semaphore(slots))
     return bind(
         made if isinstance(made, Offer) else tool(made),
         "plugin",
         plugin,
         OfferSettings(),
-        slots=asyncio.Semaphore(slots),
+        containment=containment,
     )
 
 

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import click
 
-from mcpserve.cli import client, database, grant, key, serving, tools, user
+from mcpserve.cli import (
+    calling,
+    client,
+    database,
+    grant,
+    key,
+    plugin_check,
+    reloading,
+    serving,
+    tools,
+    user,
+)
 from mcpserve.cli.common import Group
 from mcpserve.version import __version__
 
@@ -18,8 +29,10 @@ from mcpserve.version import __version__
     epilog="""mcpserve serve                start the server
 mcpserve user add alice       add a person who may log in
 mcpserve check --show         is everything in order, and what is configured
+mcpserve plan                 what a changed configuration would do to a running server
 mcpserve plugin list          which tools there are
-mcpserve call calculator '{"expression": "0.1 + 0.2"}'""",
+mcpserve call calculator --arg expression='0.1 + 0.2'
+mcpserve plugin new mine      begin a plugin of your own""",
 )
 @click.version_option(__version__, prog_name="mcpserve")
 @click.option(
@@ -36,6 +49,8 @@ def main(path: Path | None) -> None:
 for command in (
     serving.serve,
     serving.check,
+    reloading.plan,
+    reloading.reload,
     database.db_group,
     database.cleanup,
     client.client_group,
@@ -43,7 +58,8 @@ for command in (
     grant.grant_group,
     key.key_group,
     tools.plugin_group,
-    tools.call,
+    calling.call,
     tools.schema,
 ):
     main.add_command(command)
+tools.plugin_group.add_command(plugin_check.plugin_check)

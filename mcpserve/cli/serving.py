@@ -1,13 +1,14 @@
 """``serve`` and ``check``."""
 
 import asyncio
+import functools
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
 
-from mcpserve import app, config_report, log, plugins, tracing
+from mcpserve import app, config, config_report, log, loop, plugins, tracing
 from mcpserve.cli import banner
 from mcpserve.cli.common import Command, configured, database_server, with_database
 from mcpserve.config import Loaded
@@ -26,12 +27,24 @@ DATABASE_URL=postgresql://mcpserve@db.example.org/mcpserve mcpserve serve""",
 )
 @configured
 def serve(loaded: Loaded) -> None:
-    """Start the server and keep it running until Ctrl-C or SIGTERM."""
+    """Start the server and keep it running until Ctrl-C or SIGTERM.
+
+    SIGHUP lets it read its configuration again, see `mcpserve reload`.
+    """
     settings = loaded.settings
     log.configure(settings.log)
     with database_server(settings) as server:
         tell = banner.teller(settings, server.embedded)
-        asyncio.run(app.serve(settings, server.dsn, supervised=server.embedded, ready=tell))
+        loop.run(
+            app.serve(
+                functools.partial(config.load, loaded.path),
+                settings,
+                server.dsn,
+                supervised=server.embedded,
+                ready=tell,
+            )
+        )
+    loop.leave()
 
 
 @click.command(

@@ -1,5 +1,7 @@
 """What the SDK's kernel is given for one request: who calls, and the way back to the client."""
 
+import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +19,15 @@ from mcp_types import (
     LoggingLevel,
 )
 
+from mcpserve.containment import plugin_here
 from mcpserve.errors import InsufficientScope, InvalidToken
+from mcpserve.floods import Meter
 from mcpserve.principal import Principal
 from mcpserve.protocol.messages import encode
 from mcpserve.questions import Interview
 from mcpserve.tools import LEVELS, FindUser, Log, Progress, ToolContext, no_user
+
+logger = logging.getLogger(__name__)
 
 Notify = Callable[[bytes], Awaitable[None]]
 """Sends one JSON-RPC notification on the stream of the request."""
@@ -68,6 +74,9 @@ class Dispatch:
     can_send_request: bool = field(default=False, init=False)
     reported: float = field(default=-math.inf, init=False)
     """How far the request is, as the client was told last."""
+    meter: Meter = field(default_factory=Meter, init=False)
+    flooded: bool = field(default=False, init=False)
+    """Whether a message was dropped, and the operator told."""
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:
@@ -93,7 +102,14 @@ class Dispatch:
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
-        """Send a notification on the stream of the request."""
+        """Send a notification on the stream of the request; drop it in a flood."""
+        if not self.meter.admits(params):
+            if not self.flooded:
+                self.flooded = True
+                logger.warning("plugin %s floods its client: messages are dropped", plugin_here())
+            # Whoever sends without end must let others have their turn.
+            await asyncio.sleep(0)
+            return
         message = JSONRPCNotification(
             jsonrpc="2.0", method=method, params=dict(params) if params is not None else None
         )

@@ -232,7 +232,8 @@ class McpHandler(BaseHandler):
         if not self._streaming:
             self.set_status(reply.status)
         if reply.body is not None:
-            if self._accept.json and not self._streaming:
+            # What is no 200 is no stream, whatever the client takes.
+            if not self._streaming and (self._accept.json or reply.status != 200):
                 self.set_header("Content-Type", "application/json")
                 self.write(reply.body)
             else:

@@ -13,7 +13,8 @@ from mcpserve.cli import main
 COMMANDS = """
     call, check, cleanup, client add, client disable, client enable, client list, client show,
     db check, db init, grant explain, grant list, grant revoke, grant tools,
-    key add, key list, key retire, plugin list, schema, serve,
+    key add, key list, key retire, plan, plugin check, plugin list, plugin new,
+    reload, schema, serve,
     user add, user disable, user email, user enable, user list, user password
 """
 
@@ -50,7 +51,8 @@ def test_every_command_is_there():
 def test_help_tells_what_a_command_does_with_examples(tmp_path, name):
     result = invoke(configure(tmp_path), *name.split(), "--help")
     assert result.exit_code == 0
-    assert "-c, --config FILE" in result.stdout
+    # What writes a new plugin has no use for a configuration.
+    assert ("-c, --config FILE" in result.stdout) == (name != "plugin new")
     examples = result.stdout.partition("\nExamples:\n")[2]
     assert f"mcpserve {name}" in examples
 

@@ -58,7 +58,7 @@ async def test_no_tool_can_reach_the_token_of_its_caller(dsn):
 
 
 class Quitter:
-    """A plugin that takes the request down with it."""
+    """A plugin that tries to take the request down with it."""
 
     @hookimpl
     def mcpserve_tools(self):
@@ -73,11 +73,11 @@ class Quitter:
         return [quit_all]
 
 
-async def test_a_tool_that_cancels_its_request_leaves_an_error_behind(dsn):
+async def test_a_tool_that_cancels_its_own_task_has_failed_and_no_more(dsn):
     async with serving(dsn, made={"quitter": Quitter()}) as server:
         client = await McpClient.authorized(server)
         answer = await client.call("quit_all")
-        assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+        assert (answer.status_code, answer.json()["result"]["isError"]) == (200, True)
 
 
 def notes(dsn, settings=None):

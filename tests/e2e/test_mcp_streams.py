@@ -9,8 +9,9 @@ import pytest
 from mcp_client import McpClient, events
 from serving import serving
 
-from mcpserve import ToolContext, app, hookimpl, tool
+from mcpserve import ToolContext, hookimpl, tool
 from mcpserve.bound import Outcome
+from mcpserve.serving import drain
 from mcpserve.web import mcp
 
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
@@ -96,7 +97,11 @@ class Other:
 
 def serve(dsn, workshop, settings=None):
     """Serve a workshop."""
-    return serving(dsn, settings, made={"workshop": workshop, "other": Other()})
+    chosen = dict(settings or {})
+    large = {"results": {"max_size": "64MiB"}}
+    plugins = {"workshop": {}, "other": {}} | chosen.get("plugins", {})
+    chosen["plugins"] = plugins | {"workshop": large | plugins["workshop"]}
+    return serving(dsn, chosen, made={"workshop": workshop, "other": Other()})
 
 
 async def happens(event):
@@ -310,7 +315,12 @@ async def test_requests_in_a_row_on_one_connection_are_answered_in_order(dsn):
 def draining(server, hurry=None):
     """Begin to stop a server."""
     return asyncio.create_task(
-        app.drain(server.services, server.http_server, hurry or asyncio.Event())
+        drain(
+            [server.services.drain],
+            server.http_server,
+            hurry or asyncio.Event(),
+            grace=server.services.settings.server.shutdown_grace.total_seconds(),
+        )
     )
 
 

@@ -57,7 +57,8 @@ async def test_everything_comes_in_the_order_of_configuration():
     assert [bound.offer.name for bound in registry.resources] == ["z", "y", "x"]
     assert [bound.offer.name for bound in registry.prompts] == ["p"]
     assert [bound.offer.name for bound in registry.tools] == ["t"]
-    assert len({id(bound.slots) for bound in (*registry.prompts, *registry.resources)}) == 2
+    offers = (*registry.prompts, *registry.resources)
+    assert len({id(bound.containment) for bound in offers}) == 2
 
 
 async def test_a_bare_function_may_be_a_prompt_but_no_resource():

@@ -26,6 +26,8 @@ from mcpserve.protocol.dispatch import Dispatch
 PACKAGE = Path(__file__).parents[2] / "mcpserve"
 
 USED = {
+    "mcp.client.client": "Client",
+    "mcp.client.streamable_http": "streamable_http_client",
     "mcp.server.caching": "CacheHint",
     "mcp.server.connection": "Connection",
     "mcp.server.context": "ServerRequestContext",
@@ -35,6 +37,7 @@ USED = {
     "mcp.server.mcpserver.resources.templates": "DEFAULT_RESOURCE_SECURITY",
     "mcp.server.mcpserver.utilities.func_metadata": "FuncMetadata func_metadata",
     "mcp.server.runner": "serve_one",
+    "mcp.shared._httpx_utils": "create_mcp_http_client",
     "mcp.shared.dispatcher": "CallOptions",
     "mcp.shared.exceptions": "MCPError NoBackChannelError",
     "mcp.shared.inbound": """

@@ -67,7 +67,7 @@ async def test_an_abandoned_thread_keeps_its_slot_until_it_ends():
     # The second and third call waited for the one slot; none of them starts later.
     assert started == [1]
     release.set()
-    await asyncio.wait_for(made.slots.acquire(), 5)
+    await asyncio.wait_for(made.containment.slots.acquire(), 5)
     assert started == [1]
 
 

@@ -1,6 +1,5 @@
 """A function becomes a tool: name, description and schemas come from the function itself."""
 
-import asyncio
 import functools
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
@@ -10,7 +9,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, Field, RootModel
 
 from mcpserve import ToolAnnotations, ToolContext, plugins, tool
-from mcpserve.bound import DEFAULT_TIMEOUT
+from mcpserve.bound import DEFAULT_TIMEOUT, Containment
 from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE
 
@@ -221,7 +220,7 @@ def decided(plugin=None, override=None, **told):
         "weather",
         PluginSettings.model_validate(plugin or {}),
         OfferSettings.model_validate(override or {}),
-        slots=asyncio.Semaphore(),
+        containment=Containment.of("plugin", PluginSettings()),
     )
 
 

@@ -1,0 +1,130 @@
+"""A plugin that only a worker can find: a module, and the metadata of an installed package."""
+
+from pathlib import Path
+from textwrap import dedent
+
+PLUGIN = '''
+"""Everything that a plugin can do, and everything that it should not do."""
+
+import asyncio, os, sys, threading, time
+from collections.abc import Mapping
+from pydantic import BaseModel
+from mcpserve import *
+
+
+class Config(BaseModel):
+    greeting: str = "hello"
+
+
+class Amount(BaseModel):
+    count: int
+
+
+@hookimpl
+def mcpserve_config():
+    return Config
+
+
+@hookimpl
+def mcpserve_tools(config, exit_stack):
+    exit_stack.callback(print, "closed", file=sys.stderr, flush=True)
+
+    @tool(scopes=["more"], title="Greet", annotations=ToolAnnotations(read_only_hint=True))
+    async def greet(name: str, ctx: ToolContext) -> dict[str, str]:
+        """Greet."""
+        print("this is no answer")
+        await ctx.log("info", "greeting", name=name)
+        await ctx.progress(1, 2, "half")
+        user = await ctx.user()
+        return {"text": f"{config.greeting} {name}", "user": user.name if user else "",
+                "client": ctx.principal.client_id}
+
+    async def ask(ctx: ToolContext) -> str:
+        """Ask."""
+        answer = await ctx.elicit("How many?", Amount)
+        return f"{answer.action} {answer.data.count}"
+
+    def refuse() -> str:
+        """Refuse."""
+        raise ToolError("not today")
+
+    def crash() -> str:
+        """Crash."""
+        raise KeyError("detail")
+
+    async def block() -> str:
+        """Block the loop."""
+        time.sleep(60)
+
+    async def wait() -> str:
+        """Wait."""
+        await asyncio.sleep(60)
+
+    def stuck() -> str:
+        """Block a thread."""
+        time.sleep(60)
+
+    def leave() -> str:
+        """End the process."""
+        os._exit(3)
+
+    def hog() -> str:
+        """Take all memory."""
+        taken = []
+        while True:
+            taken.append(bytearray(50_000_000))
+
+    def process() -> int:
+        """Tell the process."""
+        return os.getpid()
+
+    def environment() -> dict[str, str]:
+        """Tell the environment."""
+        return dict(os.environ)
+
+    def large(size: int) -> str:
+        """Return much."""
+        return "x" * size
+
+    return [greet, ask, refuse, crash, block, wait, stuck, leave, hog, process, environment, large]
+
+
+@hookimpl
+def mcpserve_resources():
+    @resource("notes://{name}", mime_type="text/markdown")
+    async def note(name: str) -> str:
+        """A note."""
+        if name == "none":
+            raise ResourceNotFound("no such note")
+        return f"# {name}"
+
+    @note.completes("name")
+    def names(value: str, others: Mapping[str, str]) -> list[str]:
+        return [name for name in ("one", "other") if name.startswith(value)]
+
+    return [note]
+
+
+@hookimpl
+def mcpserve_prompts():
+    def review(code: str) -> str:
+        """Review."""
+        return f"Review {code}"
+
+    return [review]
+
+
+@hookimpl
+def mcpserve_tool_called(call):
+    print("seen", call.tool, call.outcome, file=sys.stderr, flush=True)
+'''
+
+
+def install(folder: Path, monkeypatch) -> None:
+    """Install the plugin ``apart`` for this test."""
+    (folder / "apart.py").write_text(dedent(PLUGIN))
+    about = folder / "apart-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: apart\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[mcpserve]\napart = apart\n")
+    monkeypatch.syspath_prepend(str(folder))
