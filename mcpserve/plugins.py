@@ -206,6 +206,7 @@ async def build(
             if override.enabled:
                 bound.append(bind(offer, name, settings, override, containment=containment))
     check_pages(name, handed)
+    warn_of_closed_pages(bound)
     return bound
 
 
@@ -321,6 +322,19 @@ def check_pages(name: str, offers: Sequence[Offer]) -> None:
         if uri is not None and uri not in resources:
             raise PluginError(
                 name, f"tool {offer.name!r} is shown on {uri!r}, which mcpserve_resources lacks"
+            )
+
+
+def warn_of_closed_pages(offers: Sequence[Bound[Any]]) -> None:
+    """Tell the operator of an open tool whose page is not: without a login nobody sees it."""
+    pages = {bound.offer.key: bound for bound in offers if isinstance(bound.offer, Resource)}
+    for bound in offers:
+        page = pages.get(page_uri(bound.offer.meta) or "") if bound.is_open else None
+        if page is not None and not page.is_open:
+            logger.warning(
+                "plugins.%s: the tool %s is open, but the page of its results is not; to open it: "
+                "resources: {%s: {open: true}}",
+                *(bound.plugin, bound.offer.name, page.offer.name),
             )
 
 

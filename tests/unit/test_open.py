@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from mcpserve import hookimpl, plugins, prompt, resource, tool
+from mcpserve import app_page, hookimpl, plugins, prompt, resource, shown_on, tool
 from mcpserve.errors import PluginError
 from mcpserve.oauth.scopes import Scopes
 from mcpserve.settings import PluginSettings
@@ -51,6 +51,24 @@ async def test_only_what_the_operator_opened_needs_no_scope(kind, name):
         other: frozenset() if other == name else {CALL_SCOPE}
         for other in (*KINDS.values(), "other")
     }
+
+
+async def test_an_open_tool_whose_page_is_closed_is_told(caplog):
+    page = app_page("ui://sample/page", "<!doctype html>", name="page")
+    made = ModuleType("sample")
+    made.mcpserve_resources = hookimpl(lambda: [page])
+    made.mcpserve_tools = hookimpl(lambda: [tool(name="look", meta=shown_on(page))(lambda: "")])
+    find = {"sample": made}.__getitem__
+    for opens, told in ((["tools"], 1), (["tools", "resources"], 0), ([], 0)):
+        caplog.clear()
+        settings = {}
+        for kind in opens:
+            settings |= opened(kind, {"tools": "look", "resources": "page"}[kind])
+        configured = {"sample": PluginSettings.model_validate(settings)}
+        await plugins.load(configured, AsyncExitStack(), find)
+        warnings = [record.getMessage() for record in caplog.records]
+        assert len(warnings) == told
+        assert all("resources: {page: {open: true}}" in warning for warning in warnings)
 
 
 async def test_nothing_is_open_by_default():
