@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from mcpserve import Tool, hookimpl
 from mcpserve_search_web.config import Choice, Config
-from mcpserve_search_web.extraction import Extractor
+from mcpserve_search_web.extractor import Extractor
 from mcpserve_search_web.fetching import make_fetch
 from mcpserve_search_web.pages import Pages
 from mcpserve_search_web.provider import USER_AGENT
@@ -32,7 +32,9 @@ async def mcpserve_tools(config: Choice, exit_stack: AsyncExitStack) -> list[Too
         )
     )
     pages = exit_stack.enter_context(closing(Pages(config.fetch)))
-    extractor = exit_stack.enter_context(closing(Extractor(config.fetch.max_bytes)))
+    settings = config.fetch
+    extractor = Extractor(max_bytes=settings.max_bytes, timeout=settings.extraction_timeout)
+    exit_stack.push_async_callback(extractor.close)
     return [
         make_search_web(http, config.provider, config.chosen),
         make_search(http, config.provider, config.chosen),

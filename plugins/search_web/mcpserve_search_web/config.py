@@ -29,6 +29,13 @@ class Fetching(BaseModel):
         3_000_000, ge=10_000, le=20_000_000, description="Longest page, unpacked."
     )
     timeout: float = Field(15, gt=0, le=60, description="Seconds for a page, redirects included.")
+    extraction_timeout: float = Field(
+        10,
+        gt=0,
+        le=60,
+        description="Seconds for making text of a page; together with timeout less than the "
+        "timeout of the tool.",
+    )
     user_agent: str = Field(
         f"Mozilla/5.0 (compatible; mcpserve/{__version__})",
         pattern=r"^[ -~]+$",

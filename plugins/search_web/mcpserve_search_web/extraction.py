@@ -1,29 +1,41 @@
-"""Making clean text of what a server sent. Nothing here asks anybody; all of it is bounded."""
+"""Making clean text of what a server sent, as a program of its own: see ``extractor``.
 
-import asyncio
+It is started by its path and imports nothing of mcpserve, which takes long. What it reads was made
+by strangers who may want it to take forever: the process is expendable, and has little to lose.
+"""
+
 import codecs
+import json
+import logging
+import math
+import os
 import re
+import signal
+import struct
+import sys
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
-import trafilatura
+LENGTH = struct.Struct(">I")
+"""Stands before each part of what server and program say: JSON about a page, its body; JSON."""
 
-from mcpserve import ToolError
-from mcpserve_search_web.pages import Page
-
-MOST_TAGS = 50_000
+MOST_TAGS = 30_000
 """Of a page whose main part is looked for, which takes some 0.1 s for a thousand tags. What has
-more is read from top to bottom. Real pages have a tenth of it."""
+more is read from top to bottom. Real pages have a fifth of it."""
+MOST_WORDS = 20_000
+"""Of one tag: the time for its attributes grows with their square."""
 
 HTML = re.compile(r"text/html|application/xhtml\+xml")
 TEXT = re.compile(
     r"text/[\w.+-]+|application/(?:[\w.-]+\+)?(?:json|xml)"
     r"|application/(?:javascript|x-ndjson|yaml|x-yaml|toml|sql)"
 )
+# Atomic and possessive: a comment that ended is never tried with another end.
 LOOKS_LIKE_HTML = re.compile(
-    rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.I | re.S
+    rb"\s*+(?:(?><!--.*?-->)\s*+)*+<(?:!doctype html|html|head|body)\b", re.I | re.S
 )
 DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I)
 LANGUAGE = re.compile(r"""<html\b[^>]*?\blang\s*=\s*["']?([A-Za-z]+(?:-[A-Za-z0-9]+)*)""", re.I)
@@ -32,8 +44,38 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# The encodings of web pages, https://encoding.spec.whatwg.org/#names-and-labels, as Python calls
+# them. Its others are no encodings of text, unsafe (utf-7) or quadratic (punycode).
+ENCODINGS = frozenset(
+    {"utf-8", "utf-16", "utf-16-le", "utf-16-be", "koi8-r", "koi8-u", "mac-roman", "mac-cyrillic"}
+    | {f"iso8859-{number}" for number in (*range(2, 9), 10, *range(13, 17))}
+    | {f"cp{number}" for number in (866, 874, 932, 949, *range(1250, 1259))}
+    | {"gb18030", "big5", "big5hkscs", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"}
+)
 # As browsers read them: a superset that pages mean when they name the smaller one.
-MEANT = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030"}
+MEANT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+}
+
+
+class Unreadable(Exception):
+    """A page without text for a model; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the last server sent, as it came."""
+
+    url: str
+    content_type: str
+    content_encoding: str
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -42,29 +84,12 @@ class Extracted:
 
     title: str
     text: str
-    known: dict[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
     """Site, author, day of publication and language, as far as the page says."""
 
 
-class Extractor:
-    """Extracts in threads of its own, few of them: the work is the processor's."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="extract")
-
-    def close(self) -> None:
-        """Begin no more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def extract(self, page: Page) -> Extracted:
-        """See :func:`extract`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, extract, page, self._max_bytes)
-
-
 def extract(page: Page, max_bytes: int) -> Extracted:
-    """Return what there is to read. Raises :class:`ToolError` if that is nothing."""
+    """Return what there is to read. Raises :class:`Unreadable` if that is nothing."""
     body = unpacked(page, max_bytes)
     media_type, _, parameters = page.content_type.partition(";")
     media_type = media_type.strip().lower()
@@ -76,12 +101,12 @@ def extract(page: Page, max_bytes: int) -> Extracted:
             charset = charset or DECLARED.search(body[:200])
         found = Extracted(title=page.url, text=decoded(body, charset).strip())
     else:
-        raise ToolError(
+        raise Unreadable(
             f"{page.url} is {media_type or 'a file of unknown kind'}, and only web pages and text "
             "can be read: look for a page that says the same."
         )
     if not found.text:
-        raise ToolError(
+        raise Unreadable(
             f"{page.url} has no text: it may need a browser that runs its scripts, or a login. "
             "Use another source."
         )
@@ -89,19 +114,19 @@ def extract(page: Page, max_bytes: int) -> Extracted:
 
 
 def unpacked(page: Page, max_bytes: int) -> bytes:
-    """Return the body without its compression. Raises :class:`ToolError` if it grows too long."""
+    """Return the body without its compression. Raises :class:`Unreadable` if it grows too long."""
     encoding = page.content_encoding.strip().lower()
     if encoding in ("", "identity"):
         return page.body
     if encoding not in ("gzip", "x-gzip"):
-        raise ToolError(f"{page.url} is compressed in an unknown way: use another source.")
+        raise Unreadable(f"{page.url} is compressed in an unknown way: use another source.")
     unpacking = zlib.decompressobj(wbits=31)
     try:
         body = unpacking.decompress(page.body, max_bytes)
     except zlib.error as error:
-        raise ToolError(f"{page.url} is damaged: use another source.") from error
+        raise Unreadable(f"{page.url} is damaged: use another source.") from error
     if unpacking.unconsumed_tail:
-        raise ToolError(f"{page.url} is longer than {max_bytes} bytes: use another source.")
+        raise Unreadable(f"{page.url} is longer than {max_bytes} bytes: use another source.")
     return body
 
 
@@ -110,20 +135,31 @@ def decoded(body: bytes, declared: re.Match[bytes] | None) -> str:
     for mark, encoding in BOMS:
         if body.startswith(mark):
             return body.decode(encoding, "replace")
-    if declared:
-        try:
-            name = codecs.lookup(declared[1].decode("ascii", "replace")).name
-            return body.decode(MEANT.get(name, name), "replace")
-        except (LookupError, UnicodeError):
-            pass  # no such encoding, or none of text
+    if declared and (named := encoding_named(declared[1].decode("ascii", "replace"))):
+        return body.decode(named, "replace")
     try:
         return body.decode()
     except UnicodeDecodeError:
         return body.decode("cp1252", "replace")
 
 
+def encoding_named(label: str) -> str | None:
+    """Return the encoding that a page means; ``None`` if pages have no such encoding."""
+    try:
+        name = codecs.lookup(label).name
+    except (LookupError, UnicodeError):
+        return None
+    name = MEANT.get(name, name)
+    return name if name in ENCODINGS else None
+
+
 def from_html(html: str, url: str) -> Extracted:
     """Return the main part as Markdown; everything, if there is none or the page is huge."""
+    if any(len(tag.split()) > MOST_WORDS for tag in re.findall(r"<[^<>]*+", html)):
+        raise Unreadable(too_complicated(url))
+    # Takes a second, which neither the server nor the reading of plain text shall wait for.
+    import trafilatura  # noqa: PLC0415
+
     about = text = None
     tree = trafilatura.load_html(html)
     if tree is not None and html.count("<") <= MOST_TAGS:
@@ -143,3 +179,70 @@ def from_html(html: str, url: str) -> Extracted:
         text=text.strip(),
         known={name: value for name, value in known.items() if value},
     )
+
+
+def too_complicated(url: str) -> str:
+    """Say that a page would take too much time or memory."""
+    return f"{url}: this page is too complicated to read. Use another source."
+
+
+def main(memory: int) -> None:
+    """Read pages from standard input until that is closed, within so many bytes of memory."""
+    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    # Ctrl-C and the like are for the server, which lets calls end first, and then closes the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.disable()  # what libraries say of a page is for nobody
+    limit_memory(memory)
+    while told := received(asked):
+        job = json.loads(told)
+        limit_time(job["timeout"])
+        page = Page(job["url"], job["content_type"], job["content_encoding"], received(asked))
+        try:
+            answer = asdict(extract(page, job["max_bytes"]))
+        except Unreadable as error:
+            answer = {"problem": str(error)}
+        # Some decoders leave halves of surrogate pairs, which nobody can send on.
+        answers.write(framed(json.dumps(answer, ensure_ascii=False).encode(errors="replace")))
+        answers.flush()
+        limit_time(0)
+
+
+def framed(part: bytes) -> bytes:
+    """Return a part of what is said as it is sent."""
+    return LENGTH.pack(len(part)) + part
+
+
+def received(pipe: BinaryIO) -> bytes:
+    """Wait for the next part; it is empty when the server is gone."""
+    length = pipe.read(LENGTH.size)
+    return pipe.read(*LENGTH.unpack(length)) if len(length) == LENGTH.size else b""
+
+
+def limit_time(seconds: float) -> None:
+    """End the process a second after the server should have, which may be dead; 0 is never."""
+    if sys.platform != "win32":
+        signal.alarm(math.ceil(seconds) + 1 if seconds else 0)
+
+
+def limit_memory(size: int) -> None:
+    """Let allocations beyond this fail, where the system can do that. A crash leaves no file."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - not on every system
+
+    for limit, wanted in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(limit)[1]
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(limit, (most, hard))
+        except (ValueError, OSError):
+            continue  # macOS has the name only
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]))
+    except (MemoryError, RecursionError):
+        sys.exit(1)  # the page's doing: no traceback for each

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from mcpserve import Document, Tool, ToolError, tool
-from mcpserve_search_web.extraction import Extracted, Extractor
+from mcpserve_search_web.extraction import Extracted
+from mcpserve_search_web.extractor import Extractor
 from mcpserve_search_web.pages import Pages
 from mcpserve_search_web.searching import READS_THE_WEB
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ from tornado.netutil import Resolver
 from mcpserve import ToolError
 from mcpserve.fetch import Address, Fetcher, FetchError, NoAddress, Response, is_public
 from mcpserve_search_web.config import Fetching
+from mcpserve_search_web.extraction import Page
 from mcpserve_search_web.upstream import wait
 
 MAX_REDIRECTS = 5
@@ -33,16 +33,6 @@ REFUSALS = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Page:
-    """What the last server sent, as it came."""
-
-    url: str
-    content_type: str
-    content_encoding: str
-    body: bytes
 
 
 class Pages:
@@ -103,12 +93,12 @@ class Pages:
         """Return a URL of http or https in its strict form. Raises :class:`ToolError`."""
         try:
             url = httpx.URL(base).join(text.strip()) if base else httpx.URL(text.strip())
-            authority, port = url.netloc.decode(), url.port
+            authority, host, port = url.netloc.decode(), url.host, url.port
         except (httpx.InvalidURL, ValueError) as error:
             raise ToolError(
                 f"Not a URL: {text[:200]}. Give the id or url of a search result."
             ) from error
-        if url.scheme not in PORTS or not url.host:
+        if url.scheme not in PORTS or not host:
             raise ToolError(
                 f"{text[:200]} is no URL of http or https: give the id of a search result."
             )

@@ -67,7 +67,7 @@ def wait(told: str) -> str:
         return f"wait {told} s"
     try:
         return f"wait until {parsedate_to_datetime(told):%Y-%m-%d %H:%M:%S} UTC"
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one beyond all calendars
         return "wait a minute"
 
 
