@@ -60,11 +60,11 @@ async def listen(
 
 async def _next(connection: Connection) -> str:
     """Return the next notice. Raises the driver's error if there will be none."""
-    while True:
-        try:
-            async with asyncio.timeout(QUIET):
-                notice = await connection.notifies.get()
-        except TimeoutError:
+    # One wait for it, however long: a wait that is cancelled may have taken the notice already.
+    coming = asyncio.ensure_future(connection.notifies.get())
+    try:
+        while not (await asyncio.wait([coming], timeout=QUIET))[0]:
             await connection.run("SELECT 1", {}, limit=LIMIT)
-        else:
-            return str(notice.payload)
+        return str(coming.result().payload)
+    finally:
+        coming.cancel()

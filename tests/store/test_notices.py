@@ -42,11 +42,14 @@ async def test_a_connection_that_is_quiet_for_long_is_tried(dsn, monkeypatch):
     monkeypatch.setattr(notices, "QUIET", 0.01)
     async with Database.connect(dsn) as db, contextlib.aclosing(db.notices(CHANNEL)) as heard:
         await anext(heard)
-        waiting = asyncio.ensure_future(anext(heard))
-        await asyncio.sleep(0.1)
-        await db.notify(CHANNEL, "at last")
+        texts = [str(number) for number in range(50)]
         async with asyncio.timeout(10):
-            assert await waiting == "at last"
+            for text in texts:
+                waiting = asyncio.ensure_future(anext(heard))
+                # So that some come just when the connection is tried.
+                await asyncio.sleep(0.012)
+                await db.notify(CHANNEL, text)
+                assert await waiting == text
 
 
 @pytest.fixture
