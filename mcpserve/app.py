@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry.trace import Tracer
 from tornado.httpserver import HTTPServer
 
-from mcpserve import control, lag, migrate, plugins, serving, tracing
+from mcpserve import control, lag, migrate, pinning, serving, tracing
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
@@ -91,7 +91,9 @@ async def open_services(
         spans = await exit_stack.enter_async_context(
             tracer or tracing.open_tracer(settings.tracing)
         )
-        loaded = await plugins.load(settings.plugins, exit_stack, find)
+        loaded = await pinning.load(settings, exit_stack, find)
+        for unapproved in loaded.unapproved:
+            logger.warning("%s", unapproved)
         hasher = PasswordHasher(settings.login.bcrypt_rounds)
         exit_stack.callback(hasher.close)
         if fetcher is None:
@@ -151,7 +153,7 @@ def open_scopes(settings: Settings, loaded: LoadedPlugins) -> Scopes:
     that includes what is not there or itself.
     """
     oauth = settings.oauth
-    scopes = Scopes.of(oauth.scopes, loaded.registry.scopes, oauth.scope_implies)
+    scopes = Scopes.of(oauth.scopes, loaded.scopes, oauth.scope_implies)
     # A plugin that is left out for now may have it.
     if not loaded.skipped:
         clients.require_scopes(oauth.clients.configured, scopes.texts)

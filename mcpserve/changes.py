@@ -49,7 +49,6 @@ def served(registry: Registry) -> list[Served]:
 
 def describe(bound: Bound[Any]) -> Served:
     """Return what there is to know of an offer."""
-    definition = bound.offer.definition.model_dump(mode="json", exclude_none=True)
     return Served(
         kind=bound.offer.kind,
         name=bound.offer.name,
@@ -58,17 +57,22 @@ def describe(bound: Bound[Any]) -> Served:
         scopes=sorted(bound.scopes),
         timeout=bound.timeout,
         told={
-            aspect.replace("_", " "): digest(value)
-            for aspect, value in definition.items()
-            if aspect != "name"
+            aspect.replace("_", " "): full_digest(value)[:16]
+            for aspect, value in told(bound.offer).items()
         },
     )
 
 
-def digest(value: object) -> str:
-    """Return a short text that differs when the value does."""
+def told(offer: Any) -> dict[str, Any]:
+    """Return what a client is told of an offer beside its name, aspect by aspect."""
+    definition: dict[str, Any] = offer.definition.model_dump(mode="json", exclude_none=True)
+    return {aspect: value for aspect, value in definition.items() if aspect != "name"}
+
+
+def full_digest(value: object) -> str:
+    """Return a text that differs when the value does, even if somebody wants it not to."""
     text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -314,9 +314,16 @@ def origin(sources: Mapping[str, str], key: str, line: str) -> str:
 
 
 def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
-    """Return the settings with ``data_dir`` below the folder of the file."""
+    """Return the settings with ``data_dir`` and ``tools_lock`` below the folder of the file."""
+    update: dict[str, object] = {"data_dir": absolute("data_dir", settings.data_dir, folder)}
+    if lock := settings.tools_lock:
+        update["tools_lock"] = str(absolute("tools_lock", Path(lock), folder))
+    return settings.model_copy(update=update)
+
+
+def absolute(key: str, path: Path, folder: Path) -> Path:
+    """Return a path as seen from the folder. Raises :class:`~mcpserve.errors.ConfigError`."""
     try:
-        data_dir = folder.absolute() / settings.data_dir.expanduser()
+        return folder.absolute() / path.expanduser()
     except RuntimeError:
-        raise ConfigError("data_dir: the home directory that ~ means is not known") from None
-    return settings.model_copy(update={"data_dir": data_dir})
+        raise ConfigError(f"{key}: the home directory that ~ means is not known") from None

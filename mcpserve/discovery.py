@@ -1,8 +1,12 @@
 """Finding plugins: entry points of installed packages, imported only when they are asked for."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 
 from mcpserve.errors import PluginError
 from mcpserve.hooks import PROJECT, reason
@@ -29,6 +33,62 @@ def installed() -> list[Installed]:
         if entry_point.group == PROJECT
     }
     return [found[key] for key in sorted(found)]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution and what is in it."""
+
+    version: str
+    """With its name."""
+    files: str
+    """A digest of its files; empty if they may change at any time, or are not known."""
+
+
+UNKNOWN = Package("", "")
+
+
+def packages() -> dict[str, Package]:
+    """Return the package of each plugin that exactly one package offers."""
+    available = installed()
+    counts = Counter(plugin.name for plugin in available)
+    return {
+        plugin.name: Package(
+            f"{plugin.distribution} {plugin.version}", files_digest(plugin.entry_point.dist)
+        )
+        for plugin in available
+        if counts[plugin.name] == 1
+    }
+
+
+def files_digest(distribution: Distribution | None) -> str:
+    """Return a digest of a package's files as they are now, empty if it is somebody's working copy.
+
+    Without what installers write: its metadata, scripts outside of it, bytecode.
+    """
+    # A source tree has no RECORD.
+    if distribution is None or not distribution.read_text("RECORD") or is_editable(distribution):
+        return ""
+    digest = hashlib.sha256()
+    for file in sorted(distribution.files or (), key=str):
+        if ".." in file.parts or file.suffix == ".pyc" or file.parts[0].endswith(".dist-info"):
+            continue
+        try:
+            content = hashlib.sha256(Path(str(file.locate())).read_bytes()).hexdigest()
+        except OSError:
+            content = "not there"
+        digest.update(f"{file.as_posix()} {content}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def is_editable(distribution: Distribution) -> bool:
+    """Whether it is a link to somebody's working copy (the packaging guide's direct_url.json)."""
+    try:
+        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return False
+    info = direct.get("dir_info") if isinstance(direct, dict) else None
+    return isinstance(info, dict) and bool(info.get("editable"))
 
 
 def discover(name: str, available: Sequence[Installed]) -> object:

@@ -85,6 +85,22 @@ KINDS = (
 
 
 @dataclass(frozen=True)
+class Unapproved:
+    """A tool that is left out because it is not as it was pinned."""
+
+    bound: Bound[Tool]
+    differs: str
+    """What of it."""
+
+    def __str__(self) -> str:
+        name = self.bound.offer.name
+        return (
+            f"tool {name} is left out, not as pinned: {self.differs}; "
+            f"see mcpserve tools diff, then mcpserve tools approve {name}"
+        )
+
+
+@dataclass(frozen=True)
 class LoadedPlugins:
     """What the plugins offer, and the plugins that could not be had."""
 
@@ -94,12 +110,19 @@ class LoadedPlugins:
     """Name to reason, of plugins with ``on_error: skip``."""
     models: Mapping[str, type[BaseModel]]
     """Name to the model of its ``config:``; that of a plugin in its own process is not known."""
+    unapproved: tuple[Unapproved, ...] = ()
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that something needs, even what waits to be approved: grants keep it."""
+        return self.registry.scopes.union(*(each.bound.scopes for each in self.unapproved))
 
     @property
     def tasks(self) -> frozenset[Tasks]:
         """What runs of each plugin that offers something."""
         registry = self.registry
-        offers = (*registry.tools, *registry.resources, *registry.prompts)
+        waiting = (each.bound for each in self.unapproved)
+        offers = (*registry.tools, *registry.resources, *registry.prompts, *waiting)
         return frozenset(bound.containment.tasks for bound in offers)
 
 

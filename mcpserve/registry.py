@@ -7,7 +7,7 @@ goes wrong is an exception, which the protocol tells as an error.
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic
 
@@ -131,6 +131,11 @@ class ToolRegistry(Offers[Tool]):
     def observed_by(self, observer: Observer) -> "ToolRegistry":
         """Return the same tools with one more observer of their calls."""
         return ToolRegistry(self, (*self._observers, observer))
+
+    def without(self, names: Container[str]) -> "ToolRegistry":
+        """Return the same without these, whatever name they are called by."""
+        left = (bound for bound in self if bound.offer.name not in names)
+        return ToolRegistry(left, self._observers)
 
     def get(self, key: str) -> Bound[Tool]:
         """Return the tool of this name, or which once had it. Raises :class:`UnknownTool`."""

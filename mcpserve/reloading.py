@@ -101,6 +101,7 @@ class Reloader:
         hints += moved(old.settings, new.settings)
         hints += self._outdated(new.settings)
         hints += [f"started without {reason}" for reason in new.plugins.skipped.values()]
+        hints += [str(unapproved) for unapproved in new.plugins.unapproved]
         number = self._generations.number + 1
         return Outcome(number, (), tuple(different.lines()), at_start, tuple(hints))
 

@@ -564,6 +564,11 @@ class Settings(Section):
         Path(".mcpserve"),
         description="Where the embedded database lives; relative to the folder of config.yaml.",
     )
+    tools_lock: str = Field(
+        "",
+        description="The file with the tools as you reviewed them, such as tools.lock; relative to "
+        "the folder of config.yaml. A tool that differs is left out. Empty: off.",
+    )
     database: DatabaseSettings = DatabaseSettings()
     oauth: OAuthSettings = OAuthSettings()
     login: LoginSettings = LoginSettings()

@@ -13,6 +13,7 @@ from mcpserve.cli import (
     database,
     grant,
     key,
+    pinning,
     plugin_check,
     reloading,
     serving,
@@ -58,6 +59,7 @@ for command in (
     grant.grant_group,
     key.key_group,
     tools.plugin_group,
+    pinning.tools_group,
     calling.call,
     tools.schema,
 ):

@@ -30,6 +30,8 @@ def teller(settings: Settings, embedded: Supervised | None) -> Ready:
             line("open", f"{' · '.join(free)}   (for everybody, without a login)")
         if collector := settings.tracing.endpoint:
             line("tracing", f"to {collector}")
+        if left_out := [each.bound.offer.name for each in services.plugins.unapproved]:
+            line("left out", f"{' · '.join(left_out)}   (not as pinned: mcpserve tools diff)")
         for name in services.plugins.skipped:
             line("skipped", f"{name}, see the log")
         if link and settings.server.loopback:

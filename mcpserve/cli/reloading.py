@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mcpserve import app, changes, control, plugins
+from mcpserve import app, changes, control, pinning
 from mcpserve.changes import Changes, Served
 from mcpserve.cli.common import Command, configured, counted, with_database
 from mcpserve.config import Loaded
@@ -133,7 +133,7 @@ async def offered(settings: Settings) -> Side:
     """Load the plugins as a start would, and close them. Raises as that does."""
     clients.validate(settings.oauth.clients.configured)
     async with AsyncExitStack() as exit_stack:
-        loaded = await plugins.load(settings.plugins, exit_stack)
+        loaded = await pinning.load(settings, exit_stack)
         scopes = app.open_scopes(settings, loaded)
         return Side(changes.served(loaded.registry), frozenset(scopes.texts), dict(scopes.implied))
 

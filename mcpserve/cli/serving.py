@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mcpserve import app, config, config_report, log, loop, plugins, tracing
+from mcpserve import app, config, config_report, log, loop, pinning, tracing
 from mcpserve.cli import banner
 from mcpserve.cli.common import Command, configured, database_server, with_database
 from mcpserve.config import Loaded
@@ -90,10 +90,12 @@ async def _check_configuration(settings: Settings) -> None:
         problems.append(str(error))
     try:
         async with AsyncExitStack() as exit_stack:
-            loaded = await plugins.load(settings.plugins, exit_stack)
+            loaded = await pinning.load(settings, exit_stack)
             app.open_scopes(settings, loaded)
             for bound in loaded.registry.open:
                 click.echo(f"{bound.offer.kind} {bound.offer.name} is open to everybody")
+            for unapproved in loaded.unapproved:
+                click.echo(str(unapproved))
     except ConfigError as error:
         problems.append(str(error))
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mcpserve import config_report, discovery, plugins
+from mcpserve import config_report, discovery, pinning, plugins
 from mcpserve.bound import Bound
 from mcpserve.cli.common import Command, Group, configured
 from mcpserve.cli.scaffolding import plugin_new
@@ -49,12 +49,15 @@ async def _list_plugins(
                 )
                 continue
             try:
-                loaded = await plugins.load({name: settings.plugins[name]}, exit_stack)
+                one = settings.model_copy(update={"plugins": {name: settings.plugins[name]}})
+                loaded = await pinning.load(one, exit_stack)
             except ConfigError as error:
                 click.echo(f"  broken: {error}")
                 continue
             for reason in loaded.skipped.values():
                 click.echo(f"  skipped: {reason}")
+            for unapproved in loaded.unapproved:
+                click.echo(f"  {unapproved}")
             registry = loaded.registry
             for bound in (*registry.tools, *registry.resources, *registry.prompts):
                 scopes = " ".join(sorted(bound.scopes))

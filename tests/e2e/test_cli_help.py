@@ -14,7 +14,7 @@ COMMANDS = """
     call, check, cleanup, client add, client disable, client enable, client list, client show,
     db check, db init, grant explain, grant list, grant revoke, grant tools,
     key add, key list, key retire, plan, plugin check, plugin list, plugin new,
-    reload, schema, serve,
+    reload, schema, serve, tools approve, tools diff, tools lock,
     user add, user disable, user email, user enable, user list, user password
 """
 
