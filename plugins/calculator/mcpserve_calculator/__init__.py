@@ -38,9 +38,9 @@ def calculator(
     trigonometry are rounded to 20 significant digits; `exact` in the answer tells which it was.
 
     Percent: 200 + 10% is 220, 15% of 80 is 12, 20% is 0.2, 3/8 to % is 37.5%.
-    Units: 5 km to miles, 100 km/h to m/s, 2 h 30 min, 20 °C to °F, 1 GiB to MB, 30 mpg to L/100km;
-    SI prefixes; to or in converts. No currencies, no dates.
-    Operators: + - * / // (floor) mod (or % before a number) ** or ^ (power), parentheses.
+    Units: 5 km to miles, 100 km/h to m/s, 5 ft 3 in to cm, 20 °C to °F, 500 MB / 20 Mbps to min,
+    30 mpg to L/100km; SI prefixes; to or in converts. No currencies, no dates.
+    Operators: + - * / // (floor) mod ^ or ** (power) ! (factorial), parentheses; always write *.
     Constants: pi, e, tau.
     Functions: abs(x), round(x, digits) (halves away from zero), floor(x), ceil(x), min, max, sum,
     mean, median, sqrt(x), cbrt(x), hypot, exp(x), ln(x), log10(x), log2(x), log(x, base),

@@ -18,6 +18,12 @@ ROUNDED = Context(prec=SIGNIFICANT_DIGITS)
 FULL = Context(prec=MAX_DIGITS, traps=[Inexact])
 """The context in which a division succeeds only if its decimals end."""
 
+SHORT = Context(prec=12)
+"""Digits in the text of what is rounded and has a unit: more than anybody measures."""
+
+LONGEST_FRACTION = 12
+"""Characters of a fraction that the text shows."""
+
 LONGEST_TEXT = 200
 """Characters from which on the text shows beginning and end only."""
 
@@ -65,7 +71,7 @@ def describe(expression: str, outcome: Outcome) -> Answer:
         result=result,
         exact=isinstance(number, Fraction),
         fraction=ratio(number) if isinstance(number, Fraction) and full is None else None,
-        unit=value.unit.symbol if isinstance(value, Quantity) else None,
+        unit=(value.unit.symbol or None) if isinstance(value, Quantity) else None,
         steps=outcome.steps,
         value=json_number(number, result),
     )
@@ -73,15 +79,28 @@ def describe(expression: str, outcome: Outcome) -> Answer:
 
 def sentence(answer: Answer) -> str:
     """Return the answer for a reader: short, with ≈ before what is rounded."""
-    unit = "" if answer.unit is None else f" {answer.unit}".replace(" %", "%")
-    if answer.fraction is not None and len(answer.fraction) <= LONGEST_TEXT:
-        return f"≈ {answer.result}{unit} (exactly {answer.fraction}{unit})"
+    if answer.unit is not None and (answer.fraction is not None or not answer.exact):
+        return f"≈ {spelled_briefly(answer.result)}{suffix(answer.unit)}"
+    unit = "" if answer.unit is None else suffix(answer.unit)
+    if answer.fraction is not None and len(answer.fraction) <= LONGEST_FRACTION:
+        return f"≈ {answer.result} (exactly {answer.fraction})"
     if answer.fraction is not None or not answer.exact:
-        return f"≈ {answer.result}{unit}"
+        return f"≈ {answer.result}"
     if len(answer.result) <= LONGEST_TEXT:
         return answer.result + unit
     digits = sum(character.isdigit() for character in answer.result)
     return f"{answer.result[:40]}…{answer.result[-40:]}{unit} ({digits:,} digits)"
+
+
+def suffix(unit: str) -> str:
+    """Return the name of a unit as it follows a number."""
+    return unit if unit in ("%", "°") else f" {unit}"
+
+
+def spelled_briefly(result: str) -> str:
+    """Return a rounded result with fewer digits."""
+    with localcontext(SHORT):
+        return spelled((+Decimal(result)).normalize(), largest=SIGNIFICANT_DIGITS)
 
 
 def all_decimals(number: Fraction) -> Decimal | None:

@@ -26,6 +26,8 @@ MAX_DIGITS = 10_000
 
 MAX_BITS = math.floor(MAX_DIGITS * math.log2(10))
 
+TOO_LARGE = f"the result has more than {MAX_DIGITS:,} digits: too large to compute"
+
 CERTAIN_DIGITS = 60
 """Digits of an inexact number that are relied on. It is computed with twice as many, because
 a difference may cancel up to half of them."""

@@ -109,9 +109,9 @@ ROWS: tuple[tuple[str, str, Number | int | str, Dimension, Prefixes], ...] = (
     ("l L", "litre liter", "0.001", VOLUME, SI),
     ("cc", "cubic_centimetre", "0.000001", VOLUME, NO_PREFIXES),
     ("gal", "gallon us_gallon", GALLON, VOLUME, NO_PREFIXES),
-    ("qt", "quart", GALLON / 4, VOLUME, NO_PREFIXES),
-    ("pt", "pint", GALLON / 8, VOLUME, NO_PREFIXES),
-    ("cup", "cup", GALLON / 16, VOLUME, NO_PREFIXES),
+    ("qt", "quart us_quart", GALLON / 4, VOLUME, NO_PREFIXES),
+    ("pt", "pint us_pint", GALLON / 8, VOLUME, NO_PREFIXES),
+    ("cup", "cup us_cup", GALLON / 16, VOLUME, NO_PREFIXES),
     ("floz fl_oz", "fluid_ounce", GALLON / 128, VOLUME, NO_PREFIXES),
     ("tbsp", "tablespoon", GALLON / 256, VOLUME, NO_PREFIXES),
     ("tsp", "teaspoon", GALLON / 768, VOLUME, NO_PREFIXES),
@@ -137,6 +137,8 @@ ROWS: tuple[tuple[str, str, Number | int | str, Dimension, Prefixes], ...] = (
     ("psi", "psi:psi", POUND_FORCE / INCH**2, PRESSURE, NO_PREFIXES),
     ("mmHg", "mmHg:mmHg", "133.322387415", PRESSURE, NO_PREFIXES),
     ("torr", "torr:torr", Fraction(101_325, 760), PRESSURE, NO_PREFIXES),
+    ("ppm", "part_per_million:parts_per_million", "0.000001", PLAIN, NO_PREFIXES),
+    ("ppb", "part_per_billion:parts_per_billion", "0.000000001", PLAIN, NO_PREFIXES),
     ("deg °", "degree", 1, ANGLE, NO_PREFIXES),
     ("rad", "radian", RADIAN, ANGLE, SI),
     ("grad gon", "gradian", "0.9", ANGLE, NO_PREFIXES),
@@ -158,6 +160,21 @@ ROWS: tuple[tuple[str, str, Number | int | str, Dimension, Prefixes], ...] = (
     ("L/100km", "litre_per_100km:litres_per_100km", "0.00000001", AREA, NO_PREFIXES),
 )  # fmt: skip
 
+PARTS: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "mph": (("mi", 1), ("h", -1)),
+    "kph": (("km", 1), ("h", -1)),
+    "kn": (("nmi", 1), ("h", -1)),
+    "bps": (("bit", 1), ("s", -1)),
+    "Wh": (("W", 1), ("h", 1)),
+    "Ah": (("A", 1), ("h", 1)),
+    "mpg": (("mi", 1), ("gal", -1)),
+    "impmpg": (("mi", 1), ("impgal", -1)),
+    "L/100km": (("l", 1), ("km", -1)),
+    "Hz": (("s", -1),),
+    "rpm": (("min", -1),),
+}
+"""What rates and products are made of, up to a number; a prefix goes to a part above the line."""
+
 FUEL = ("mpg", "impmpg", "L/100km")
 
 PERCENT = Named("%", "percentages", Fraction(1, 100), PLAIN)
@@ -169,13 +186,19 @@ def forms(names: str) -> list[tuple[str, str]]:
     return [(one, many or f"{one}s") for one, many in pairs]
 
 
+def made_of(symbol: str, prefix: str = "") -> tuple[tuple[str, int], ...]:
+    """Return the parts of a unit, the first one with the prefix if it is above the line."""
+    parts = PARTS.get(symbol, ())
+    return tuple((prefix + name if n > 0 and name != "h" else name, n) for name, n in parts)
+
+
 def table() -> dict[str, Named]:
     """Return all units by everything they are called, the names without prefix first."""
     units: dict[str, Named] = {}
     for symbols, names, scale, dimension, _ in ROWS:
         symbol, words = symbols.split()[0], forms(names)[0][1].replace("_", " ")
         exact = scale if not isinstance(scale, int | str) else Fraction(scale)
-        named = Named(symbol, words, exact, dimension, fuel=symbol in FUEL)
+        named = Named(symbol, words, exact, dimension, made_of(symbol), symbol in FUEL)
         for name in (*symbols.split(), *sum(forms(names), ())):
             units[name] = named
     for symbols, names, scale, dimension, prefixes in ROWS:
@@ -183,16 +206,17 @@ def table() -> dict[str, Named]:
             exact = multiply(scale if not isinstance(scale, int | str) else Fraction(scale), size)
             own = prefix + symbols.split()[0]
             first = forms(names)[0][1].replace("_", " ")
-            named = Named(own, word + first, exact, dimension)
+            made = made_of(symbols.split()[0], prefix)
+            named = Named(own, word + first, exact, dimension, made)
             short = [prefix + symbol for symbol in symbols.split() if symbol != "sec"]
             long = [word + name for name in sum(forms(names), ())]
             for name in (*short, *long):
                 units.setdefault(name, named)
     units["KB"] = units["kB"]
-    celsius = Named("°C", "degrees Celsius", Fraction(1), TEMPERATURE, Fraction("273.15"),
-                    units["delta_degC"])  # fmt: skip
+    celsius = Named("°C", "degrees Celsius", Fraction(1), TEMPERATURE, zero=Fraction("273.15"),
+                    difference=units["delta_degC"])  # fmt: skip
     fahrenheit = Named("°F", "degrees Fahrenheit", Fraction(5, 9), TEMPERATURE,
-                       Fraction("459.67") * 5 / 9, units["delta_degF"])  # fmt: skip
+                       zero=Fraction("459.67") * 5 / 9, difference=units["delta_degF"])  # fmt: skip
     for name in ("°C", "degC", "C", "celsius", "Celsius"):
         units[name] = celsius
     for name in ("°F", "degF", "F", "fahrenheit", "Fahrenheit"):
@@ -201,6 +225,9 @@ def table() -> dict[str, Named]:
 
 
 UNITS: Mapping[str, Named] = table()
+
+POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+"""Words before a unit of length."""
 
 CURRENCIES = "usd eur gbp jpy chf cny dollar dollars euro euros yen cent cents pounds_sterling"
 
@@ -217,6 +244,17 @@ REFUSED = {
 def find(name: str) -> Named | None:
     """Return the unit of this name; only long names are found whatever their case."""
     return UNITS.get(name) or (UNITS.get(name.lower()) if len(name) > 3 else None)
+
+
+def power(name: str) -> tuple[Named, int] | None:
+    """Return what a name stands for: a unit, or the square or cube of one of length."""
+    if named := find(name):
+        return named, 1
+    word, _, rest = name.lower().partition("_")
+    length = find(rest)
+    if word not in POWERS or length is None or length.dimension != LENGTH:
+        return None
+    return length, POWERS[word]
 
 
 def unknown_unit(name: str) -> str:

@@ -1,56 +1,67 @@
-"""From what people type to a syntax tree of plain arithmetic spelling.
+"""From text to a tree, by precedence climbing (a Pratt parser): every token is taken once.
 
-Only the characters of arithmetic get as far as Python's parser, which builds a tree and runs
-nothing. Three operators that nobody can type stand for what Python lacks: ``&`` gives a number
-its unit, ``|`` converts, ``@`` is "of"; units are names that the expression keeps a table of.
+A number is followed by its unit, and units by what is added to them: ``5 ft 3 in`` is one operand.
 """
 
-import ast
-import keyword
-import re
-from bisect import bisect_right
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass
 
 from mcpserve import ToolError
-from mcpserve_calculator.definitions import PERCENT, find, unknown_unit
+from mcpserve_calculator import factors, mistakes
+from mcpserve_calculator.definitions import PERCENT, power
+from mcpserve_calculator.factors import CONVERSIONS
 from mcpserve_calculator.functions import CONSTANTS, FUNCTIONS
-from mcpserve_calculator.tokens import Token, tokens
-from mcpserve_calculator.units import Named, Unit, product
+from mcpserve_calculator.tokens import Cursor, Token, tokens
+from mcpserve_calculator.tree import (
+    BINDING,
+    SIGN,
+    Call,
+    Constant,
+    Conversion,
+    Factorial,
+    Literal,
+    Measure,
+    Negation,
+    Node,
+    Operation,
+    Span,
+    spelled,
+)
+from mcpserve_calculator.units import product
 
 MAX_LENGTH = 1000
 """Longest expression in characters; it bounds the parser's work."""
 
-OPERATORS = {"^": "**", "×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "mod": "%"}
-"""What people type, as Python spells it."""
+MAX_NESTING = 200
+"""Deepest nesting of parentheses, signs and right sides; three frames of Python's stack each."""
 
-CONVERSIONS = ("to", "in", "as")
+INFIX = {symbol: symbol for symbol in BINDING} | {"%": "mod", "per": "/"}
+"""Operators between two operands, and what each is called in the tree."""
+
+FACTORS = ("*", "/", "//", "%", "mod", "per", "^")
+"""What a number has before it if it is a factor, so that ``2*1/2 mile`` is read step by step."""
+
+WORDS = (*CONVERSIONS, "of", "mod", "per", "percent")
+"""Names that are never an operand."""
+
+PERCENTAGE = product([(PERCENT, 1)])
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression that Python's parser accepted; nothing says yet that it is arithmetic."""
+    """An expression that was understood."""
 
-    source: str
-    """The expression in Python's spelling: the tree's columns index it."""
-    shown: str
-    """The expression as it is understood, for people."""
-    tree: ast.expr
-    units: dict[str, Unit]
     text: str
-    places: tuple[list[int], list[int]]
-    """Where each word begins, in the source and in the text."""
+    tree: Node
 
-    def place(self, node: ast.expr) -> tuple[int, str]:
+    @property
+    def shown(self) -> str:
+        """The expression as it was understood, for people."""
+        return spelled(self.tree)
+
+    def place(self, node: Node) -> tuple[int, str]:
         """Return where a node begins in the text, from 1, and its text."""
-        start = position(self.places, node.col_offset)
-        end = position(self.places, node.end_col_offset or 0)
-        return start + 1, self.text[start:end].strip()
-
-
-def position(places: tuple[list[int], list[int]], column: int) -> int:
-    """Return the place in the text of a column of the source."""
-    return places[1][max(bisect_right(places[0], column) - 1, 0)]
+        start, end = node.span
+        return start + 1, self.text[start:end]
 
 
 def read(text: str) -> Expression:
@@ -60,271 +71,182 @@ def read(text: str) -> Expression:
             f"the expression has {len(text):,} characters, {MAX_LENGTH:,} are allowed: "
             "compute it in parts"
         )
-    rewriting = Rewriting(tokens(text))
-    rewriting.run()
-    source = "".join(rewriting.words)
-    if not source:
+    parser = Parser(Cursor(tokens(text)))
+    if parser.cursor.peek().kind == "end":
         raise ToolError("the expression is empty")
-    starts = [0, *accumulate(map(len, rewriting.words))]
-    places = (starts, [*rewriting.positions, len(text)])
-    try:
-        tree = ast.parse(source, mode="eval").body
-    except SyntaxError as error:
-        at = position(places, max((error.offset or 1) - 1, 0))
-        raise ToolError(explain(error, text, at)) from None
-    except (RecursionError, MemoryError, SystemError):
-        raise ToolError("the expression is nested too deeply: compute it in parts") from None
-    shown = " ".join("".join(rewriting.shown).split())
-    return Expression(source, shown, tree, rewriting.units, text, places)
+    tree = parser.expression()
+    if parser.cursor.peek().kind != "end":
+        raise ToolError(mistakes.unexpected(parser.cursor))
+    return Expression(text, tree)
 
 
 @dataclass
-class Rewriting:
-    """One pass over the tokens of an expression."""
+class Parser:
+    """One way through the tokens of an expression."""
 
-    tokens: list[Token]
-    words: list[str] = field(default_factory=list)
-    """Python's spelling, a word for each token or unit."""
-    shown: list[str] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    units: dict[str, Unit] = field(default_factory=dict)
-    index: int = 0
-    operand: int | None = None
-    """The word with which the operand before this token begins, if there is one."""
-    quantity: bool = False
-    """Whether that operand has a unit."""
+    cursor: Cursor
+    nesting: int = 0
 
-    def run(self) -> None:
-        """Rewrite all tokens."""
-        brackets: list[int] = []
-        while token := self.peek():
-            operand, after_unit = self.operand, self.quantity
-            self.quantity = False
-            if token.kind == "name" and operand is not None and token.text in CONVERSIONS:
-                self.convert(token)
-            elif token.text in ("%", "percent") and operand is not None and self.percent(token):
-                self.attach(product([(PERCENT, 1)]), "%")
-                self.index += 1
-            elif token.kind == "number":
-                self.number(token, after_unit=after_unit)
-            elif token.kind == "name":
-                self.name(token)
-            else:
-                self.operator(token, brackets)
+    def expression(self, least: int = 0) -> Node:
+        """Take an operand and all operators that bind at least as tightly as this."""
+        start = self.cursor.peek().position
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            raise ToolError(mistakes.too_deep(self.cursor.peek(-1)))
+        node = self.operand()
+        while (symbol := INFIX.get(self.cursor.peek().text)) and BINDING[symbol][0] >= least:
+            self.cursor.take()
+            right = self.expression(BINDING[symbol][1])
+            node = Operation(symbol, node, right, self.span(start))
+        while least == 0 and self.cursor.peek().text in CONVERSIONS:
+            node = self.conversion(node, start)
+        self.nesting -= 1
+        return node
 
-    def peek(self, ahead: int = 0) -> Token | None:
-        """Return the token that comes next, or one after it."""
-        index = self.index + ahead
-        return self.tokens[index] if index < len(self.tokens) else None
+    def span(self, start: int) -> Span:
+        """Return the place of a node that ends here."""
+        return start, self.cursor.end
 
-    def emit(self, word: str, token: Token, shown: str | None = None) -> None:
-        """Write a word."""
-        self.words.append(f" {word}" if token.space and self.words else word)
-        self.shown.append((" " if token.space else "") + (word if shown is None else shown))
-        self.positions.append(token.position)
+    def operand(self) -> Node:
+        """Take a number, name, call, group or sign, and what stands right behind it."""
+        token = self.cursor.take()
+        node: Node
+        match token:
+            case Token(text="-"):
+                node = self.expression(SIGN)
+                return Negation(node, self.span(token.position))
+            case Token(text="+"):
+                return self.expression(SIGN)
+            case Token(text="("):
+                node = self.expression()
+                self.close(token)
+            case Token(kind="number"):
+                node = self.number(token)
+            case Token(text=name) if name in FUNCTIONS and self.cursor.peek().text == "(":
+                node = Call(name, self.arguments(), self.span(token.position))
+            case Token(kind="name") if token.text not in WORDS:
+                node = self.name(token)
+            case _:
+                raise ToolError(mistakes.missing_operand(self.cursor))
+        return self.suffixed(node, token.position)
 
-    def attach(self, unit: Unit, shown: str) -> None:
-        """Give the operand before this token a unit."""
-        start = self.operand or 0
-        key = f"u{len(self.units)}"
-        self.units[key] = unit
-        self.words[start] = "(" + self.words[start]
-        self.words[-1] += f"&{key})"
-        self.shown[-1] += shown
-        self.operand, self.quantity = start, True
+    def close(self, opening: Token) -> None:
+        """Take the closing parenthesis."""
+        if self.cursor.peek().kind == "end":
+            raise ToolError(mistakes.unclosed(opening))
+        if self.cursor.peek().text != {"(": ")", "[": "]"}[opening.text]:
+            raise ToolError(mistakes.unexpected(self.cursor))
+        self.cursor.take()
 
-    def number(self, token: Token, *, after_unit: bool) -> None:
-        """Write a number with its unit; ``2 h 30 min`` is a sum, ``1/2 mile`` is half a mile."""
-        start = len(self.words)
-        compound = self.operand if after_unit else None
-        divided = start and self.words[-1].strip() in ("/", "//", "%", "**", "*")
-        self.emit(token.text, token)
-        self.index += 1
-        self.operand = start
-        slash, below = self.peek(), self.peek(1)
-        if (
-            slash and below and slash.text == "/" and below.kind == "number" and not divided
-            and not slash.space and not below.space and self.unit_after(2)
-        ):  # fmt: skip
-            self.emit("/", slash)
-            self.emit(below.text, below)
-            self.index += 2
-            self.shown[start] = self.shown[start].replace(token.text, f"({token.text}")
-            self.shown[-1] += ")"
-        if self.unit_after(0):
-            self.attach_unit()
-            if compound is not None:
-                self.words[start] = " +" + self.words[start]
-                self.words[compound] = "(" + self.words[compound]
-                self.words[-1] += ")"
-                self.operand = compound
-            return
-        following = self.peek()
-        if following and following.kind == "name":
-            check_name(token, following)
+    def number(self, token: Token) -> Node:
+        """Return a number that was taken; ``1/2 mile``, written like this, is half a mile."""
+        number = Literal(token.text, (token.position, token.end))
+        slash, below = self.cursor.peek(), self.cursor.peek(1)
+        glued = slash.text == "/" and below.kind == "number" and not slash.space | below.space
+        if not glued or self.cursor.peek(-2).text in FACTORS or not factors.comes(self.cursor, 2):
+            return number
+        self.cursor.index += 2
+        divisor = Literal(below.text, (below.position, below.end))
+        return Operation("/", number, divisor, self.span(token.position))
 
-    def unit_after(self, ahead: int) -> bool:
-        """Whether a unit comes there."""
-        token, after = self.peek(ahead), self.peek(ahead + 1)
-        if token is None or token.kind != "name" or find(token.text) is None:
-            return False
-        return not (after and after.text == "(" and token.text in FUNCTIONS)
+    def name(self, token: Token) -> Node:
+        """Return what a name stands for: a constant, or one of a unit."""
+        place = (token.position, token.end)
+        if token.text in CONSTANTS and self.cursor.peek().text != "(":
+            return Constant(token.text, place)
+        if power(token.text) is None or token.text in CONSTANTS:
+            raise ToolError(mistakes.unknown_name(token))
+        self.cursor.index -= 1
+        return Literal("1", place)
 
-    def attach_unit(self) -> None:
-        """Give the operand the unit that comes next."""
-        unit = self.unit()
-        glued = unit.symbol.startswith("°") or unit.symbol == "deg"
-        self.attach(unit, f" {unit.symbol}" if not glued or len(unit.symbol) > 1 else unit.symbol)
+    def arguments(self) -> tuple[Node, ...]:
+        """Take the arguments of a function; ``sum([1, 2])`` is understood as ``sum(1, 2)``."""
+        brackets = [self.cursor.take()]
+        if self.cursor.peek().text == "[":
+            brackets.append(self.cursor.take())
+        found: list[Node] = []
+        while self.cursor.peek().text not in (")", "]"):
+            if found:
+                self.comma(brackets[-1])
+            found.append(self.expression())
+        for bracket in reversed(brackets):
+            self.close(bracket)
+        return tuple(found)
 
-    def unit(self) -> Unit:
-        """Take a product of units: ``kg*m/s^2``; a name after ``/`` is below the line."""
-        factors = self.factor(1)
-        while (sign := self.peek()) and sign.text in ("*", "·", "⋅", "/", "per"):
-            side = -1 if sign.text in ("/", "per") else 1
-            opening = self.peek(1)
-            if self.unit_after(1):
-                self.index += 1
-                factors += self.factor(side)
-            elif opening and opening.text == "(" and (group := self.group(side)):
-                factors += group
-            else:
-                break
-        return product(factors)
+    def comma(self, opening: Token) -> None:
+        """Take the comma between two arguments."""
+        if self.cursor.peek().kind == "end":
+            raise ToolError(mistakes.unclosed(opening))
+        if self.cursor.peek().text != ",":
+            raise ToolError(mistakes.unexpected(self.cursor))
+        self.cursor.take()
 
-    def group(self, side: int) -> list[tuple[Named, int]]:
-        """Take ``/(kg*K)``, if it is no more than that."""
-        start = self.index
-        self.index += 2
-        factors: list[tuple[Named, int]] = []
-        while self.unit_after(0):
-            factors += self.factor(side)
-            sign = self.peek()
-            self.index += 1
-            if sign and sign.text == ")":
-                return factors
-            if sign is None or sign.text not in ("*", "·", "⋅"):
-                break
-        self.index = start
-        return []
+    def suffixed(self, node: Node, start: int) -> Node:
+        """Take what stands right behind an operand: ``!``, ``%`` or a unit."""
+        if self.cursor.peek().text == "!":
+            self.cursor.take()
+            node = Factorial(node, self.span(start))
+        if self.cursor.peek().text in ("%", "percent") and self.percent():
+            self.cursor.take()
+            node = Measure(node, PERCENTAGE, self.span(start))
+        elif not self.converts():
+            node = self.measured(node, start)
+        following = self.cursor.peek()
+        if following.text in ("%", "percent") and self.percent():
+            raise ToolError(mistakes.unexpected(self.cursor))
+        if following.kind == "name" and following.text not in WORDS:
+            raise ToolError(mistakes.unexpected(self.cursor))
+        return node
 
-    def factor(self, side: int) -> list[tuple[Named, int]]:
-        """Take one named unit and its power."""
-        token = self.tokens[self.index]
-        named = find(token.text)
-        self.index += 1
-        if named is None:  # Only where a unit must come, and something else does.
-            raise ToolError(f"{unknown_unit(token.text)} (at character {token.position + 1})")
-        ahead = self.peek()
-        if ahead is None or ahead.text not in ("^", "**"):
-            return [(named, side)]
-        minus = self.peek(1)
-        negative = minus is not None and minus.text in ("-", "−")
-        digits = self.peek(2 if negative else 1)
-        if digits is None or not re.fullmatch("[0-9]{1,3}", digits.text):
-            return [(named, side)]
-        self.index += 3 if negative else 2
-        return [(named, side * (-1 if negative else 1) * int(digits.text))]
+    def converts(self) -> bool:
+        """Whether a name is the word before a unit to convert to; else ``in`` is an inch."""
+        word, target = self.cursor.peek(), self.cursor.peek(1)
+        after_number = self.cursor.peek(-1).kind == "number"
+        return word.text in CONVERSIONS and target.text in ("in", "as") and not after_number
 
-    def convert(self, token: Token) -> None:
-        """Write a conversion; it comes last in an expression or in parentheses."""
-        wanted = self.peek(1)
-        if wanted is None or not (wanted.kind == "name" or wanted.text == "%"):
-            raise ToolError(
-                f"not arithmetic: write a unit after {token.text!r}, as in 5 km {token.text} m "
-                f"(at character {token.position + 1})"
-            )
-        self.emit("|", Token("operator", "|", token.position, space=True), "to")
-        self.index += 1
-        if wanted.text in ("%", "percent"):
-            self.index += 1
-            unit = product([(PERCENT, 1)])
-        else:
-            unit = self.unit()
-        key = f"u{len(self.units)}"
-        self.units[key] = unit
-        self.emit(f"({key})", Token("name", key, wanted.position, space=True), unit.symbol)
-        self.operand, self.quantity = len(self.words) - 1, True
-        after = self.peek()
-        if after and after.text not in (")", "]", ",", *CONVERSIONS):
-            raise ToolError(
-                "not arithmetic: a conversion comes last, write (5 km to m) + 3 m "
-                f"(at character {after.position + 1}: {after.text!r})"
-            )
+    def measured(self, node: Node, start: int) -> Node:
+        """Take a unit, if there is one, and more numbers with units: ``2 h 30 min`` is a sum."""
+        if not factors.comes(self.cursor):
+            return node
+        unit = factors.unit(self.cursor)
+        node = Measure(node, unit, self.span(start))
+        while self.cursor.peek().kind == "number":
+            token = self.cursor.take()
+            number = self.number(token)
+            if not factors.comes(self.cursor):
+                raise ToolError(mistakes.compound(token))
+            unit = factors.unit(self.cursor)
+            more = Measure(number, unit, self.span(token.position))
+            node = Operation("+", node, more, self.span(start))
+        if self.cursor.peek().text == "^":
+            raise ToolError(mistakes.power_of_unit(self.cursor.peek()))
+        return node
 
-    def name(self, token: Token) -> None:
-        """Write a name: a word for an operator, a function, a constant, or a unit."""
-        words = {"of": "@", "per": "/", "mod": "%"}
-        if self.operand is not None and token.text in words:
-            self.emit(f" {words[token.text]} ", token, f"{token.text} ")
-            self.index += 1
-            self.operand = None
-            return
-        start = len(self.words)
-        if token.text not in CONSTANTS and token.text != "in" and self.unit_after(0):
-            self.emit("1", token, "")
-            self.operand = start
-            self.attach_unit()
-            return
-        self.emit(token.text, token)
-        self.index += 1
-        self.operand = None if keyword.iskeyword(token.text) else start
-
-    def operator(self, token: Token, brackets: list[int]) -> None:
-        """Write an operator or a bracket; a unit may follow the closing one."""
-        before = self.operand
-        word = OPERATORS.get(token.text, token.text)
-        if token.text == "%":
-            self.emit("%", token, "mod" if token.space else " mod ")
-        elif word != token.text:
-            self.emit(f" {word} ", token)
-        else:
-            self.emit(word, token)
-        self.index += 1
-        self.operand = None
-        if word in ("(", "["):
-            brackets.append(len(self.words) - 1 if before is None else before)
-        elif word in (")", "]") and brackets:
-            self.operand = brackets.pop()
-            following = self.peek()
-            if word == ")" and self.unit_after(0) and following and following.text != "in":
-                self.attach_unit()
-
-    def percent(self, token: Token) -> bool:
+    def percent(self) -> bool:
         """Whether a % is a percent sign and no modulo, which has an operand after it."""
-        after = self.peek(1)
-        if token.text == "percent" or after is None:
+        sign, after, operand = (self.cursor.peek(ahead) for ahead in range(3))
+        if sign.text == "percent":
             return True
-        if after.text in ("+", "-", "−", "–"):
-            if not token.space:
-                return True
-            operand = self.peek(2)
-            if after.space and (operand is None or not operand.space):
+        if after.text in ("+", "-") and sign.space:
+            if after.space and not operand.space and operand.kind != "end":
                 return False
-            raise ToolError(
-                f"% may be percent or modulo (at character {token.position + 1}): write 7% - 3 "
-                "for percent, 7 mod -3 for the remainder"
-            )
+            raise ToolError(mistakes.percent_or_modulo(sign))
         if after.kind == "name":
-            return after.text in ("of", "to", "as", "mod", "per")
+            return after.text in WORDS
         return after.kind != "number" and after.text not in ("(", "[")
 
-
-def check_name(number: Token, name: Token) -> None:
-    """Refuse ``2pi`` and ``5 foo``: what stands behind a number is a unit or an operator."""
-    if keyword.iskeyword(name.text) or name.text in (*CONVERSIONS, "of", "mod", "per", "percent"):
-        return
-    if not name.space or name.text in FUNCTIONS or name.text in CONSTANTS:
-        known = name.text in FUNCTIONS or name.text in CONSTANTS
-        unit = "" if known else f"; {unknown_unit(name.text)}"
-        raise ToolError(
-            f"not arithmetic: {number.text[:40]}{name.text[:40]}; to multiply write "
-            f"{number.text[:40]} * {name.text[:40]}, and write numbers in decimal{unit}"
-        )
-    raise ToolError(f"{unknown_unit(name.text)} (at character {name.position + 1})")
-
-
-def explain(error: SyntaxError, text: str, at: int) -> str:
-    """Say where Python's parser stopped."""
-    rest = text[at:].strip()[:20]
-    place = f"at {rest!r}, character {at + 1}" if rest else "at the end"
-    return f"not arithmetic: {error.msg}, {place} of {text.strip()[:60]!r}"
+    def conversion(self, value: Node, start: int) -> Node:
+        """Take a conversion; it comes last in an expression or in parentheses."""
+        word, target = self.cursor.take(), self.cursor.peek()
+        unit = product([])
+        if target.text in ("%", "percent"):
+            self.cursor.take()
+            unit = PERCENTAGE
+        elif target.kind == "name":
+            unit = factors.unit(self.cursor)
+        if not unit.factors:
+            raise ToolError(mistakes.missing_unit(word))
+        after = self.cursor.peek()
+        if after.kind != "end" and after.text not in (")", "]", ",", *CONVERSIONS):
+            raise ToolError(mistakes.conversion_not_last(after))
+        return Conversion(value, unit, self.span(start))

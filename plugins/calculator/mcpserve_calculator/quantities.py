@@ -160,17 +160,42 @@ def counted(number: Number, unit: Unit) -> Value:
     return plain(Quantity(number, unit))
 
 
+def taken_apart(unit: Unit) -> tuple[Number, Unit]:
+    """Return a unit as one without names for rates, and the number it takes: mph is ``mi/h``."""
+    number: Number = Fraction(1)
+    factors = []
+    for named, power in unit.factors:
+        parts = product((UNITS[name], n) for name, n in named.parts)
+        if parts.factors:
+            ratio = arithmetic.divide(named.scale, parts.scale)
+            number = arithmetic.multiply(number, arithmetic.power(ratio, Fraction(power)))
+        factors += [(part, n * power) for part, n in parts.factors] or [(named, power)]
+    return number, product(factors)
+
+
+def multiplied(left: Unit, right: Unit) -> tuple[Number, Unit]:
+    """Return the product of two units and the number it takes; mph times hours are miles."""
+    factor, unit = merged(left, right)
+    if not any(named.parts for named, _ in unit.factors):
+        return factor, unit
+    (x, left), (y, right) = taken_apart(left), taken_apart(right)
+    other, shorter = merged(left, right)
+    if len(shorter.factors) >= len(unit.factors):
+        return factor, unit
+    return arithmetic.multiply(other, arithmetic.multiply(x, y)), shorter
+
+
 def multiply(a: Value, b: Value) -> Value:
     """Return a * b."""
     (x, left), (y, right) = amount(a), amount(b)
-    factor, unit = merged(left, right)
+    factor, unit = multiplied(left, right)
     return counted(arithmetic.multiply(arithmetic.multiply(x, y), factor), unit)
 
 
 def divide(a: Value, b: Value) -> Value:
     """Return a / b."""
     (x, left), (y, right) = amount(a), amount(b)
-    factor, unit = merged(left, inverse(right))
+    factor, unit = multiplied(left, inverse(right))
     return counted(arithmetic.multiply(arithmetic.divide(x, y), factor), unit)
 
 

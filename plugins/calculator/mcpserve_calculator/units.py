@@ -78,12 +78,14 @@ class Named:
     """The name in the plural, for messages."""
     scale: Number
     dimension: Dimension
+    parts: tuple[tuple[str, int], ...] = ()
+    """For a rate or a product with a name of its own, such as mph: the units that it is made of."""
+    fuel: bool = False
+    """Whether it may be converted to its reciprocal, as miles per gallon to L/100km."""
     zero: Fraction | None = None
     """For a scale of temperatures, such as °C: its zero in kelvin. It has readings, no amounts."""
     difference: "Named | None" = None
     """For such a scale: the unit of differences between its readings."""
-    fuel: bool = False
-    """Whether it may be converted to its reciprocal, as miles per gallon to L/100km."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ def product(factors: Iterable[tuple[Named, int]]) -> Unit:
             f"a unit has at most {MAX_FACTORS} different factors with powers up to {MAX_POWER}: "
             "compute it in parts"
         )
-    return Unit(tuple(powers.items()))
+    # As it is written: what is above the line comes first.
+    return Unit(tuple(sorted(powers.items(), key=lambda factor: factor[1] < 0)))
 
 
 def merged(left: Unit, right: Unit) -> tuple[Number, Unit]:
