@@ -10,7 +10,8 @@ from mcpserve.oauth import users
 from mcpserve.oauth.forms import Parameters
 from mcpserve.oauth.store import browsers
 from mcpserve.oauth.store.browsers import BrowserSession
-from mcpserve.web.base import Authentication, BaseHandler, Problem
+from mcpserve.web.base import Authentication, BaseHandler
+from mcpserve.web.problems import Problem
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"

@@ -13,7 +13,6 @@ from mcpserve.tools import CALL_SCOPE
 from mcpserve.web import (
     authorization,
     connections,
-    mcp,
     oauth,
     ops,
     pages,
@@ -45,7 +44,6 @@ def routes(services: Services) -> list[URLSpec]:
         URLSpec("/introspect", oauth.IntrospectHandler),
         URLSpec(metadata.USERINFO_PATH, userinfo.UserInfoHandler),
         *registration_routes(services),
-        URLSpec(MCP_PATH, mcp.McpHandler),
         URLSpec("/healthz", ops.HealthHandler),
         URLSpec("/readyz", ops.ReadyHandler),
         *(

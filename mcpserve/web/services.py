@@ -68,18 +68,17 @@ class Drain:
 
     def __init__(self) -> None:
         self.stopping = False
-        self._requests: set[asyncio.Task[Any]] = set()
+        self._requests: set[asyncio.Future[Any]] = set()
 
     @property
     def active(self) -> int:
         """How many requests are under way."""
         return len(self._requests)
 
-    def enter(self) -> None:
-        """Count the running task as a request, however it ends."""
-        if task := asyncio.current_task():
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+    def enter(self, work: asyncio.Future[Any]) -> None:
+        """Count a request until this is done, however it ends."""
+        self._requests.add(work)
+        work.add_done_callback(self._requests.discard)
 
     async def stop(self) -> None:
         """Declare that the server is stopping and wait until no request is under way."""
@@ -89,8 +88,8 @@ class Drain:
 
     async def give_up(self) -> None:
         """Cancel what is under way, and let it clean up after itself for a second."""
-        for task in self._requests:
-            task.cancel()
+        for work in self._requests:
+            work.cancel()
         if self._requests:
             await asyncio.wait(self._requests, timeout=1)
 

@@ -12,7 +12,6 @@ from serving import serving
 from mcpserve import ToolContext, hookimpl, tool
 from mcpserve.bound import Outcome
 from mcpserve.serving import drain
-from mcpserve.web import mcp
 
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
 KEEP_ALIVE = "mcpserve.web.mcp.KEEP_ALIVE"
@@ -243,7 +242,7 @@ async def test_a_tool_does_not_get_ahead_of_a_client_that_reads_slowly(dsn):
 @pytest.mark.parametrize("forms", ["application/json", "text/event-stream"])
 async def test_a_client_that_never_reads_is_hung_up_on(dsn, monkeypatch, forms, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(mcp, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr("mcpserve.web.message.READ_TIMEOUT", 0.2)
     async with serve(dsn, Workshop()) as server:
         client = await McpClient.authorized(server)
         message = client.message("tools/call", {"name": "much"})
