@@ -8,19 +8,23 @@ Parameters are written ``%(name)s`` (then ``%`` is ``%%``); a NUL character in o
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from operator import attrgetter, methodcaller
 from typing import Any, Protocol, Self
+from weakref import WeakValueDictionary
 
-import aiopg
 from psycopg2 import Error, ProgrammingError, errors, extensions
 
 from mcpserve import notices
-from mcpserve.connection import CONNECT_TIMEOUT, Connection, one_line
+from mcpserve.batching import Lookups
+from mcpserve.connection import CONNECT_TIMEOUT, Connection, Cursor, one_line
 from mcpserve.errors import ConfigError, DatabaseError, DatabaseTimeout, DatabaseUnavailable
 
 Row = Any
 """A named tuple, the columns are attributes. Any, because only the SQL knows the columns."""
+
+Read = Callable[[Cursor], Any]
 
 GRACE = 1.0
 """Seconds that a server gets to report its own timeout before it counts as silent."""
@@ -29,14 +33,13 @@ GRACE = 1.0
 class Queryable(Protocol):
     """Whatever can run one statement."""
 
-    def _statement(
-        self, sql: str, params: Mapping[str, Any]
-    ) -> AbstractAsyncContextManager[aiopg.Cursor]: ...
+    async def _statement(self, sql: str, params: Mapping[str, Any], read: Read) -> Any:
+        """Run it, and return what is read before the connection is somebody else's."""
+        ...
 
     async def row(self, sql: str, /, **params: Any) -> Row | None:
         """Return the first row, or None."""
-        async with self._statement(sql, params) as cursor:
-            return await cursor.fetchone()
+        return await self._statement(sql, params, methodcaller("fetchone"))
 
     async def one(self, sql: str, /, **params: Any) -> Row:
         """Return the row, which must be there."""
@@ -47,13 +50,21 @@ class Queryable(Protocol):
 
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
         """Return all rows."""
-        async with self._statement(sql, params) as cursor:
-            return await cursor.fetchall()
+        rows: list[Row] = await self._statement(sql, params, methodcaller("fetchall"))
+        return rows
 
     async def execute(self, sql: str, /, **params: Any) -> int:
         """Return the number of rows affected."""
-        async with self._statement(sql, params) as cursor:
-            return cursor.rowcount
+        count: int = await self._statement(sql, params, attrgetter("rowcount"))
+        return count
+
+    async def lookup(self, sql: str, key: bytes, /, **params: Any) -> Row | None:
+        """Return the row whose column ``key`` is this, or None.
+
+        The statement selects rows by ``= ANY(%(keys)s)``. A database sends lookups that wait
+        together as one; each is answered by a statement that was sent after it was asked for.
+        """
+        return next(iter(await self.rows(sql, keys=[key], **params)), None)
 
 
 class Transaction(Queryable):
@@ -65,11 +76,10 @@ class Transaction(Queryable):
         self.after_commit: list[Callable[[], object]] = []
         """What is done once it is certain that everything was written."""
 
-    @asynccontextmanager
-    async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:
+    async def _statement(self, sql: str, params: Mapping[str, Any], read: Read) -> Any:
         if self._connection is None:
             raise RuntimeError("the transaction has ended, its connection is somebody else's")
-        yield await self._connection.run(sql, params, limit=self._timeout)
+        return read(await self._connection.run(sql, params, limit=self._timeout))
 
     def _end(self) -> None:
         self._connection = None
@@ -100,6 +110,10 @@ class Database(Queryable):
         self._slots = asyncio.Semaphore(pool_size)
         self._idle: list[Connection] = []
         self._closed = False
+        # By statement and parameters; weak, so that there are only those that somebody waits for.
+        self._lookups: WeakValueDictionary[tuple[Any, ...], Lookups[bytes, Row]] = (
+            WeakValueDictionary()
+        )
 
     @classmethod
     @asynccontextmanager
@@ -128,7 +142,7 @@ class Database(Queryable):
             await database.ping()
             yield database
         finally:
-            database._close()
+            await database._close()
 
     @property
     def server(self) -> str:
@@ -179,7 +193,8 @@ class Database(Queryable):
             " SET LOCAL idle_in_transaction_session_timeout ="
             f" {_milliseconds(self._statement_timeout)}"
         )
-        async with self._opened(begin, {}, repeat=True) as (connection, _):
+        connection, _ = await self._open(begin, {}, repeat=True)
+        try:
             transaction = Transaction(connection, timeout=limit + GRACE)
             try:
                 yield transaction
@@ -194,57 +209,72 @@ class Database(Queryable):
             finally:
                 transaction._end()
             await _commit(connection, limit=limit + GRACE)
+        finally:
+            self._give_back(connection)
         for act in transaction.after_commit:
             act()
 
-    @asynccontextmanager
-    async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[aiopg.Cursor]:
-        repeat = sql.lstrip()[:6].upper() == "SELECT"
-        async with self._opened(sql, params, repeat=repeat) as (_, cursor):
-            yield cursor
+    async def lookup(self, sql: str, key: bytes, /, **params: Any) -> Row | None:
+        """Return the row whose column ``key`` is this, or None; see :class:`Queryable`."""
+        question = (sql, *params.items())
+        lookups = self._lookups.get(question)
+        if lookups is None:
 
-    @asynccontextmanager
-    async def _opened(
+            async def ask(keys: Sequence[bytes]) -> dict[bytes, Row]:
+                rows = await self.rows(sql, keys=list(keys), **params)
+                return {row.key: row for row in rows}
+
+            lookups = self._lookups[question] = Lookups(ask)
+        return await lookups.find(key)
+
+    async def _statement(self, sql: str, params: Mapping[str, Any], read: Read) -> Any:
+        repeat = sql.lstrip()[:6].upper() == "SELECT"
+        connection, cursor = await self._open(sql, params, repeat=repeat)
+        try:
+            return read(cursor)
+        finally:
+            self._give_back(connection)
+
+    async def _open(
         self, sql: str, params: Mapping[str, Any], *, repeat: bool
-    ) -> AsyncIterator[tuple["Connection", aiopg.Cursor]]:
+    ) -> tuple[Connection, Cursor]:
         """Lend a connection after its first statement, which may ``repeat`` on another one."""
         limit = self._statement_timeout
-        async with self._slot():
+        await self._turn()
+        connection: Connection | None = None
+        try:
             connection = self._live_idle() or await self._new()
             try:
-                try:
-                    cursor = await connection.run(sql, params, limit=limit)
-                except DatabaseUnavailable:
-                    if not repeat:
-                        raise
-                    connection = await self._new()
-                    cursor = await connection.run(sql, params, limit=limit)
-                yield connection, cursor
-            finally:
-                self._give_back(connection)
+                return connection, await connection.run(sql, params, limit=limit)
+            except DatabaseUnavailable:
+                if not repeat:
+                    raise
+            connection = await self._new()
+            return connection, await connection.run(sql, params, limit=limit)
+        except BaseException:
+            self._give_back(connection)
+            raise
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _turn(self) -> None:
         """Wait for the right to use a connection: first come, first served."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
         try:
             async with asyncio.timeout(self._acquire_timeout):
                 await self._slots.acquire()
         except TimeoutError:
             message = f"no connection to {self._server} became free in {self._acquire_timeout:g} s"
             raise DatabaseUnavailable(message) from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    def _live_idle(self) -> "Connection | None":
+    def _live_idle(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_alive():
                 return connection
         return None
 
-    async def _new(self) -> "Connection":
+    async def _new(self) -> Connection:
         try:
             return await Connection.open(self._dsn)
         except (Error, TimeoutError) as error:
@@ -252,17 +282,22 @@ class Database(Queryable):
             message = f"cannot connect to {self._server}: {reason}"
             raise DatabaseUnavailable(message) from error
 
-    def _give_back(self, connection: "Connection") -> None:
-        if connection.is_idle() and not self._closed:
-            self._idle.append(connection)
-        else:
-            connection.close()
+    def _give_back(self, connection: Connection | None) -> None:
+        """End somebody's turn; keep the connection if it is as it was lent."""
+        if connection is not None:
+            if connection.is_idle() and not self._closed:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        self._slots.release()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         """Close what is idle; what is in use closes when it is given back."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+        for lookups in list(self._lookups.values()):
+            await lookups.close()
 
 
 async def _commit(connection: Connection, *, limit: float) -> None:
@@ -272,7 +307,7 @@ async def _commit(connection: Connection, *, limit: float) -> None:
         if connection.closed:
             raise DatabaseUnavailable("COMMIT was not answered: outcome unknown") from error
         raise
-    if cursor.raw.statusmessage == "ROLLBACK":
+    if cursor.statusmessage == "ROLLBACK":
         # The server reports no error here, and the caller would believe in the write.
         raise errors.InFailedSqlTransaction("a statement had failed, so COMMIT rolled back")
 

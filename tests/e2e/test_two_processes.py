@@ -157,6 +157,41 @@ async def test_what_is_revoked_at_one_is_dead_at_the_other_at_the_next_request(w
     assert error(await there.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
 
 
+@pytest.mark.proves("RV-08", "CC-05")
+async def test_under_load_nothing_that_starts_after_the_answer_to_a_revocation_is_accepted(ways):
+    # Red when a request may wait for a lookup that was under way before it came.
+    here, there = ways()
+    ended, kept = [await here.tokens() for _ in range(2)]
+    revoked, told = asyncio.Event(), []
+
+    async def keep_calling(flow, tokens):
+        request = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        headers = {
+            "Authorization": f"Bearer {tokens['access_token']}",
+            "MCP-Protocol-Version": "2025-11-25",
+        }
+        async with flow.server.http(headers=headers) as http:
+            lates = 0
+            while lates < 5:
+                late = revoked.is_set()
+                lates += late
+                answer = await http.post("/mcp", json=request)
+                told.append((tokens is kept, late, answer.status_code))
+
+    async with asyncio.TaskGroup() as group:
+        for flow in (here, there):
+            for tokens in [ended] * 6 + [kept] * 2:
+                group.create_task(keep_calling(flow, tokens))
+        while len(told) < 60:
+            await asyncio.sleep(0.001)
+        assert (await here.post("/revoke", token=ended["refresh_token"])).status_code == 200
+        revoked.set()
+    seen = set(told)
+    assert {status for good, _, status in seen if good} == {200}
+    assert (False, False, 200) in seen
+    assert {status for good, late, status in seen if late and not good} == {401}
+
+
 @pytest.mark.proves("AC-07", "CC-05")
 async def test_a_code_that_comes_again_at_the_other_process_ends_its_grant(dsn, ways):
     here, there = ways()

@@ -21,11 +21,9 @@ class Watched(Queryable):
         self._inner = inner
         self._hook = hook
 
-    @asynccontextmanager
-    async def _statement(self, sql: str, params: Mapping[str, Any]) -> AsyncIterator[Any]:
+    async def _statement(self, sql: str, params: Mapping[str, Any], read: Any) -> Any:
         await self._hook(self._inner, sql, params)
-        async with self._inner._statement(sql, params) as cursor:
-            yield cursor
+        return await self._inner._statement(sql, params, read)
 
     @property
     def after_commit(self) -> Any:

@@ -1,7 +1,6 @@
 """Clients that nobody here keeps go when nobody uses them: exactly those, and from under nobody."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -148,12 +147,10 @@ async def test_a_login_that_begins_is_kept_or_refused_but_never_forgotten(dsn):
 class Gated(Watched):
     """A transaction in which looking for clients waits at a gate, after it began to look."""
 
-    @asynccontextmanager
-    async def _statement(self, sql, params):
+    async def _statement(self, sql, params, read):
         looks = f"(SELECT pg_advisory_xact_lock({GATE})::text) = '' AND disabled_at IS NULL"
         gated = sql.replace("disabled_at IS NULL", looks) if "SKIP LOCKED" in sql else sql
-        async with super()._statement(gated, params) as cursor:
-            yield cursor
+        return await super()._statement(gated, params, read)
 
 
 async def pass_by(*_):

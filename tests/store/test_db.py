@@ -525,6 +525,15 @@ async def test_a_connection_still_in_use_closes_when_it_is_given_back(empty_dsn)
     await until(lambda: not backends(empty_dsn))
 
 
+async def test_a_statement_under_way_is_answered_although_the_pool_was_left(empty_dsn):
+    async with Database.connect(empty_dsn) as db:
+        await db.ping()
+        task = asyncio.create_task(db.row("SELECT 7 AS answer, pg_sleep(0.05)"))
+        await settle()
+    assert (await task).answer == 7
+    await until(lambda: not backends(empty_dsn))
+
+
 # Connections that break
 
 

@@ -8,9 +8,7 @@ import psycopg2
 import pytest
 from postgres import new_database, query
 from psycopg2 import errors
-from psycopg2.extensions import make_dsn
 from store import acts, lab
-from store.interleave import Watched
 from tables import contents
 
 from mcpserve.oauth import users
@@ -250,82 +248,3 @@ def test_every_foreign_key_has_an_index(populated):
                  AND (i.indnkeyatts = 1 OR cardinality(f.conkey) = 1))""",
     )
     assert missing == []
-
-
-BIG = {
-    "authorization_requests",
-    "browser_sessions",
-    "mcp_sessions",
-    "oauth_access_tokens",
-    "oauth_authorization_codes",
-    "oauth_clients",
-    "oauth_refresh_tokens",
-    "rate_limits",
-    "users",
-}
-
-
-def scans(plan):
-    """Yield every node of a plan that reads a big table."""
-    if plan.get("Relation Name") in BIG and "Scan" in plan["Node Type"]:
-        yield plan
-    for part in plan.get("Plans", ()):
-        yield from scans(part)
-
-
-def looks_up(scan):
-    """Whether a scan goes to its rows by a condition on an index, or by their place."""
-    conditions = {"Index Cond", "TID Cond"}
-    parts = [scan, *scan.get("Plans", ())]
-    return any(conditions & part.keys() for part in parts)
-
-
-LOOKUPS = (
-    acts.refresh,
-    acts.refresh_in_window,
-    acts.exchange,
-    acts.replay,
-    acts.revoke,
-    acts.revoke_access,
-    acts.revoke_all_of_user,
-    acts.replace_key,
-    acts.start,
-    acts.disable_client,
-    acts.disable_user,
-    acts.change_password,
-    acts.log_in,
-    acts.log_out,
-    acts.ask,
-    acts.approve,
-    acts.seed,
-    acts.use,
-    acts.purge,
-)
-
-
-@pytest.mark.proves("SE-02")
-@pytest.mark.parametrize(
-    ("options", "count"),
-    [("-c enable_seqscan=off", 20), ("-c enable_seqscan=on", 2000)],
-    ids=["as far as possible", "as planned for 2000 grants"],
-)
-async def test_every_statement_finds_its_rows_by_an_index(dsn, options, count):
-    seen = set()
-
-    async def hook(db, sql, params):
-        row = await db.row(f"EXPLAIN (FORMAT JSON) {sql}", **params)
-        for scan in scans(row[0][0]["Plan"]):
-            seen.add(scan["Relation Name"])
-            assert looks_up(scan), f"{sql}\n{scan}"
-
-    async with lab.opened(make_dsn(dsn, options=options)) as db:
-        await lab.populate(db, range(count))
-        await db.execute(
-            "INSERT INTO rate_limits SELECT digest, 1, expires_at FROM browser_sessions"
-        )
-        await db.execute("ANALYZE")
-        for number, act in enumerate(LOOKUPS):
-            await lab.outcome(act(Watched(db, hook), number))
-            # Once more, for reuse and replay.
-            await lab.outcome(act(Watched(db, hook), number))
-    assert seen == BIG

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from mcpserve.db import Queryable
 from mcpserve.principal import Principal
 
-UNREVOKED = "t.digest = %(digest)s AND t.revoked_at IS NULL AND s.state = 'active'"
+UNREVOKED = "t.revoked_at IS NULL AND s.state = 'active'"
 
 ALIVE = f"{UNREVOKED} AND t.expires_at > clock_timestamp() AND s.resource = %(resource)s"
 """What lets the token ``t`` of the grant ``s`` count at a resource, now."""
+
+PRINCIPALS = f"""
+    SELECT t.digest AS key, s.client_id, s.user_id, t.scopes, s.withheld_tools
+    FROM oauth_access_tokens t JOIN mcp_sessions s ON s.id = t.session_id
+    WHERE t.digest = ANY(%(keys)s) AND {ALIVE}"""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,7 @@ class LiveToken:
 
 async def find_principal(db: Queryable, digest: bytes, *, resource: str) -> Principal | None:
     """Return who holds this access token, if it may be used at ``resource`` now."""
-    row = await db.row(
-        f"""SELECT s.client_id, s.user_id, t.scopes, s.withheld_tools
-            FROM oauth_access_tokens t JOIN mcp_sessions s ON s.id = t.session_id
-            WHERE {ALIVE}""",
-        digest=digest,
-        resource=resource,
-    )
+    row = await db.lookup(PRINCIPALS, digest, resource=resource)
     if row is None:
         return None
     return Principal(
@@ -48,7 +47,7 @@ async def is_revoked(db: Queryable, digest: bytes) -> bool:
     """Tell whether this access token or its grant was ended before its time."""
     row = await db.row(
         f"""SELECT 1 FROM oauth_access_tokens t JOIN mcp_sessions s ON s.id = t.session_id
-            WHERE {UNREVOKED}""",
+            WHERE t.digest = %(digest)s AND {UNREVOKED}""",
         digest=digest,
     )
     return row is None
@@ -62,10 +61,10 @@ async def find_live(db: Queryable, digest: bytes, *, resource: str) -> LiveToken
     grant = "mcp_sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id"
     row = await db.row(
         f"""SELECT {shown}, t.scopes, false AS is_refresh
-            FROM oauth_access_tokens t JOIN {grant} WHERE {ALIVE}
+            FROM oauth_access_tokens t JOIN {grant} WHERE t.digest = %(digest)s AND {ALIVE}
             UNION ALL
             SELECT {shown}, s.scopes, true FROM oauth_refresh_tokens t JOIN {grant}
-            WHERE {ALIVE} AND t.rotated_at IS NULL""",
+            WHERE t.digest = %(digest)s AND {ALIVE} AND t.rotated_at IS NULL""",
         digest=digest,
         resource=resource,
     )
