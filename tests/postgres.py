@@ -1,27 +1,16 @@
 """Databases for tests: one throw-away cluster for a run, one database for a test."""
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn
 
-from mcpserve import embedded
-
-# Nothing here outlives the run, so nothing needs to survive a crash.
-SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "client_connection_check_interval": "100ms",
-}
+from mcpserve.testing.running import temporary_database
 
 
 @contextmanager
@@ -31,16 +20,8 @@ def cluster() -> Iterator[str]:
     if given:
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="mcpserve-test-", dir=memory()))
-    try:
-        folder.chmod(0o711)  # for root, whose server runs as another user
-        server = embedded.start(folder, settings=SETTINGS)
-        try:
-            yield server.dsn
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder)
+    with temporary_database(within=memory(), client_connection_check_interval="100ms") as dsn:
+        yield dsn
 
 
 def memory() -> str | None:

@@ -51,6 +51,7 @@ class Call:
     visible: frozenset[str]
     refused: Refusal | None
     find_user: FindUser
+    locale: str | None
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Dispatch:
     refused: Refusal | None = None
     """Set for a client that reads in a result of the tool why its call is not carried out."""
     find_user: FindUser = no_user
+    locale: str | None = None
     cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = field(default=False, init=False)
     reported: float = field(default=-math.inf, init=False)
@@ -90,6 +92,7 @@ class Dispatch:
                 self.visible,
                 self.refused,
                 self.find_user,
+                self.locale,
             )
         )
 
@@ -164,4 +167,5 @@ def tool_context(
         interview or Interview(None),
         call.trace,
         call.find_user,
+        call.locale,
     )

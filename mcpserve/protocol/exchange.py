@@ -54,6 +54,7 @@ from mcpserve.protocol.dispatch import (
     tool_context,
 )
 from mcpserve.protocol.eras import Era, choose_era
+from mcpserve.protocol.locale import locale_of
 from mcpserve.protocol.messages import (
     TOLD_VERSIONS,
     Headers,
@@ -226,6 +227,7 @@ class Exchange:
             log_level=wanted_log_level(era, meta),
             trace=trace_of(meta, headers),
             find_user=self._find_user,
+            locale=locale_of(meta, headers),
             visible=self._default_scopes if principal.anonymous else principal.scopes,
             refused=refused,
         )

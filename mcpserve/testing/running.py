@@ -49,16 +49,17 @@ class Offline:
 
 
 @contextmanager
-def temporary_database() -> Iterator[str]:
+def temporary_database(*, within: str | None = None, **settings: str) -> Iterator[str]:
     """Start a PostgreSQL in a folder that goes away with it, and yield its DSN.
 
-    Best done before an event loop runs: it blocks for a second. Raises
+    ``within`` is where the folder is made, if not where temporary files go; ``settings`` are
+    PostgreSQL's own. Best done before an event loop runs: it blocks for a second. Raises
     :class:`~mcpserve.errors.EmbeddedPostgresError` where there are no programs for it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mcpserve-"))
+    folder = Path(tempfile.mkdtemp(prefix="mcpserve-", dir=within))
     try:
         folder.chmod(0o711)  # PostgreSQL refuses root, and then runs as somebody else.
-        server = embedded.start(folder, settings=FORGETFUL)
+        server = embedded.start(folder, settings=FORGETFUL | settings)
         try:
             yield server.dsn
         finally:

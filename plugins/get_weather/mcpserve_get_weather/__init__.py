@@ -14,6 +14,7 @@ from mcpserve import (
     TextContent,
     Tool,
     ToolAnnotations,
+    ToolContext,
     __version__,
     app_page,
     hookimpl,
@@ -27,7 +28,7 @@ from mcpserve_get_weather.open_meteo import DAYS, HOURS, OpenMeteo
 from mcpserve_get_weather.places import Candidate, Query, at_coordinates, choose
 from mcpserve_get_weather.report import Weather
 from mcpserve_get_weather.summary import summary
-from mcpserve_get_weather.units import Choice, System, usual
+from mcpserve_get_weather.units import Choice, System, of_locale, usual
 
 USER_AGENT = f"mcpserve-get-weather (mcpserve/{__version__})"
 
@@ -81,6 +82,8 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
                 "English; or a postal code; or 'latitude,longitude' such as '48.85,2.35'.",
             ),
         ],
+        *,
+        context: ToolContext,
         days: Annotated[
             int,
             Field(ge=1, le=DAYS, description=f"Days of forecast, today included: 1 to {DAYS}."),
@@ -88,8 +91,9 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
         units: Annotated[
             Choice,
             Field(
-                description="metric: °C, km/h, mm. imperial: °F, mph, inches. Choose what the user "
-                "is used to, if that is known; auto is what is usual at the place."
+                description="metric: °C, km/h, mm. imperial: °F, mph, inches. uk: °C, mph, mm. "
+                "Choose only what the user asks for; auto is what is usual where the user is at "
+                "home, as far as their client tells, else at the place."
             ),
         ] = "auto",
         country: Annotated[
@@ -114,9 +118,9 @@ async def mcpserve_tools(config: Config, exit_stack: AsyncExitStack) -> list[Too
         Data by Open-Meteo.com.
         """
         where = at_coordinates(place) or await find(service, Query.parse(place, country))
-        system = system_of(units, config.units, where)
-        whole = await service.forecast(where, system)
-        return answer(excerpt(whole, days=days, hours=hours, system=system))
+        here = of_locale(context.locale) or usual(where.country_code)
+        whole = await service.forecast(where, chosen(units, config.units) or here)
+        return answer(excerpt(whole, days=days, hours=hours))
 
     return [get_weather]
 
@@ -132,21 +136,18 @@ async def find(service: OpenMeteo, query: Query) -> Candidate:
     return choose(query, await service.search(query))
 
 
-def system_of(asked: Choice, configured: Choice, where: Candidate) -> System:
-    """Return the units of an answer: as asked, else as configured, else as usual at the place."""
-    for choice in (asked, configured):
-        if choice != "auto":
-            return choice
-    return usual(where.country_code)
+def chosen(*choices: Choice) -> System | None:
+    """Return the first units that somebody chose."""
+    return next((choice for choice in choices if choice != "auto"), None)
 
 
-def excerpt(weather: Weather, *, days: int, hours: int, system: System) -> Weather:
+def excerpt(weather: Weather, *, days: int, hours: int) -> Weather:
     """Return as much of the forecast as was asked for, with warnings for these days."""
     shown = weather.daily[:days]
     changes = {
         "hourly": weather.hourly[:hours],
         "daily": shown,
-        "warnings": warnings(shown, weather.units, system),
+        "warnings": warnings(shown, weather.units),
     }
     return weather.model_copy(update=changes)
 

@@ -34,8 +34,8 @@ class Config(BaseModel):
     )
     units: Choice = Field(
         "auto",
-        description="Units of calls that leave the choice open: metric, imperial, or auto for "
-        "those of the place's country.",
+        description="Units of calls that leave the choice open: metric, imperial, uk (°C and mph), "
+        "or auto for those of the caller's country, else of the place's.",
     )
     cache_for: float = Field(
         600.0,

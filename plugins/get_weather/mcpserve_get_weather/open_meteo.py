@@ -44,13 +44,17 @@ class OpenMeteo:
 
     async def search(self, query: Query) -> list[Candidate]:
         """Return the places that may be meant, most relevant first; empty if there are none."""
-        key = ("search", query.name, query.country_code)
+        key = ("search", query.name.casefold(), query.country_code)
         return await self.cache.get(key, functools.partial(self._search, query))
 
     async def forecast(self, where: Candidate, system: System) -> Weather:
-        """Return the weather at a place, as many days and hours as there are."""
+        """Return the weather at a place, as many days and hours as there are.
+
+        If the service fails that is what it said before, with a notice, as long as that will do.
+        """
         key = ("forecast", where.label, where.latitude, where.longitude, system)
-        return await self.cache.get(key, functools.partial(self._forecast, where, system))
+        ask = functools.partial(self._forecast, where, system)
+        return await self.cache.get(key, ask, outdated=outdated)
 
     async def _search(self, query: Query) -> list[Candidate]:
         parameters = {
@@ -120,6 +124,13 @@ class OpenMeteo:
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             # Mostly an idle connection that the other side had closed.
             return await self.http.send(request)
+
+
+def outdated(last: Weather) -> Weather:
+    """Return an answer of before with a notice that says so."""
+    time = last.current.time.replace("T", " ")
+    notice = f"The weather service does not answer now. This is what it said at {time}, local time."
+    return last.model_copy(update={"notice": notice})
 
 
 def refusal(response: httpx.Response) -> ToolError:

@@ -48,6 +48,7 @@ CURRENT = {
     "wind_gusts": "wind_gusts_10m",
     "wind_direction": "wind_direction_10m",
     "precipitation": "precipitation",
+    "visibility": "visibility",
     "is_day": "is_day",
     "condition": "weather_code",
 }
@@ -61,6 +62,7 @@ HOURLY = {
     "wind_speed": "wind_speed_10m",
     "wind_gusts": "wind_gusts_10m",
     "uv_index": "uv_index",
+    "visibility": "visibility",
     "is_day": "is_day",
     "condition": "weather_code",
 }
@@ -69,6 +71,8 @@ HOURLY = {
 DAILY = {
     "temperature_min": "temperature_2m_min",
     "temperature_max": "temperature_2m_max",
+    "feels_like_min": "apparent_temperature_min",
+    "feels_like_max": "apparent_temperature_max",
     "precipitation": "precipitation_sum",
     "precipitation_probability": "precipitation_probability_max",
     "snowfall": "snowfall_sum",
@@ -77,6 +81,7 @@ DAILY = {
     "uv_index_max": "uv_index_max",
     "sunrise": "sunrise",
     "sunset": "sunset",
+    "daylight_hours": "daylight_duration",
     "condition": "weather_code",
 }
 """Our name to the service's variable, for a day."""
@@ -85,6 +90,7 @@ UNITS = {
     "temperature": "temperature_2m",
     "wind_speed": "wind_speed_10m",
     "precipitation": "precipitation",
+    "visibility": "visibility",
 }
 
 
@@ -106,6 +112,7 @@ class Units(BaseModel):
     wind_speed: str
     precipitation: str
     snowfall: str
+    visibility: str
 
 
 class Current(BaseModel):
@@ -119,6 +126,7 @@ class Current(BaseModel):
     wind_gusts: float | None
     wind_direction: float | None = Field(description="Degrees the wind comes from; 0 is north.")
     precipitation: float | None = Field(description="In the last minutes up to now.")
+    visibility: float | None
     condition: str | None = Field(description="The weather in words.")
     is_day: bool | None
 
@@ -134,6 +142,7 @@ class Hour(BaseModel):
     wind_speed: float | None
     wind_gusts: float | None
     uv_index: float | None
+    visibility: float | None
     condition: str | None = Field(description="The weather in words.")
     is_day: bool | None
 
@@ -144,6 +153,8 @@ class Day(BaseModel):
     date: datetime.date
     temperature_min: float | None
     temperature_max: float | None
+    feels_like_min: float | None
+    feels_like_max: float | None
     precipitation: float | None = Field(description="Sum of the day: rain, showers and snow.")
     precipitation_probability: float | None = Field(description="Percent.")
     snowfall: float | None = Field(description="Depth of the day's new snow.")
@@ -152,15 +163,19 @@ class Day(BaseModel):
     uv_index_max: float | None
     condition: str | None = Field(description="The most severe weather of the day in words.")
     sunrise: str | None = Field(
-        description="Local time, ISO 8601. The same as sunset: the sun does not rise."
+        description="Local time, ISO 8601. null: the sun does not rise, or does not set."
     )
     sunset: str | None
+    daylight_hours: float | None = Field(
+        description="From sunrise to sunset. 0: the sun does not rise. 24: it does not set."
+    )
 
 
 class Weather(BaseModel):
     """Weather now, and a forecast that begins with this hour and today."""
 
     place: Place
+    notice: str | None = Field(description="What to tell the user of this answer, if anything.")
     units: Units
     current: Current
     warnings: list[str] = Field(
@@ -187,12 +202,29 @@ def weather(where: Candidate, forecast: Mapping[str, Any]) -> Weather:
             longitude=where.longitude,
             timezone=forecast["timezone"],
         ),
-        units=Units(**renamed(forecast["current_units"], UNITS), snowfall=snowfall),
+        notice=None,
+        units=Units(**spelled(renamed(forecast["current_units"], UNITS)), snowfall=snowfall),
         current=Current(**in_words({"time": current["time"]} | renamed(current, CURRENT))),
         warnings=[],
         hourly=[Hour(**each) for each in rows({"time": hourly["time"]} | renamed(hourly, HOURLY))],
-        daily=[Day(**each) for each in rows({"date": daily["time"]} | renamed(daily, DAILY))],
+        daily=[
+            Day(**sunlit(each)) for each in rows({"date": daily["time"]} | renamed(daily, DAILY))
+        ],
     )
+
+
+def spelled(units: Mapping[str, str]) -> dict[str, str]:
+    """Return units of the service as people write them."""
+    return {name: "mph" if unit == "mp/h" else unit for name, unit in units.items()}
+
+
+def sunlit(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn seconds of daylight into hours, without times of what does not happen at the poles."""
+    if (seconds := values["daylight_hours"]) is None:
+        return values
+    hours = round(seconds / 3600, 1)
+    times = {"sunrise": None, "sunset": None} if hours in (0, 24) else {}
+    return values | times | {"daylight_hours": hours}
 
 
 def rows(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """The answer as a text that stands alone, for clients that show no card."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mcpserve_get_weather.hazards import short
 from mcpserve_get_weather.report import Current, Day, Hour, Units, Weather
-from mcpserve_get_weather.units import spelled
 
 COMPASS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
 
 UNKNOWN = "unknown"
+
+POLAR: Mapping[float | None, str] = {0: "the sun does not rise", 24: "the sun does not set"}
+"""What to say of so many hours of daylight."""
 
 
 def summary(weather: Weather) -> str:
@@ -17,6 +19,7 @@ def summary(weather: Weather) -> str:
     name = ", ".join(filter(None, (place.name, place.region, place.country)))
     lines = [
         f"{name} ({place.latitude:g},{place.longitude:g}; times in {place.timezone})",
+        *([weather.notice] if weather.notice else []),
         f"Now, {clock(weather.current.time)}: {now(weather.current, units)}",
         *(f"Warning: {warning}" for warning in weather.warnings),
         *(f"{clock(each.time)}: {hour(each, units)}" for each in weather.hourly),
@@ -38,6 +41,7 @@ def now(current: Current, units: Units) -> str:
         None if direction is None else f"from {COMPASS[round(direction / 45) % 8]}",
         with_unit(current.wind_gusts, units.wind_speed, "gusts "),
         with_unit(current.humidity, "%", "humidity "),
+        with_unit(current.visibility, units.visibility, "visibility "),
     )
 
 
@@ -70,14 +74,14 @@ def day(values: Day, units: Units) -> str:
 
 def sun(values: Day) -> str | None:
     """Say from when to when the sun is up."""
-    if values.sunrise is None or values.sunset is None or values.sunrise == values.sunset:
-        return None
+    if values.sunrise is None or values.sunset is None:
+        return POLAR.get(values.daylight_hours)
     return f"sun {values.sunrise[-5:]} to {values.sunset[-5:]}"
 
 
 def with_unit(value: float | None, unit: str, words: str = "") -> str | None:
     """Return a number with its unit, or nothing if it is not known."""
-    return None if value is None else f"{words}{value:g} {spelled(unit)}".rstrip()
+    return None if value is None else f"{words}{value:g} {unit}".rstrip()
 
 
 def joined(*parts: str | None) -> str:

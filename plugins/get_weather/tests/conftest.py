@@ -111,6 +111,10 @@ VARIABLES = {
     "uv_index": 3.85,
     "wind_gusts_10m_max": 47.2,
     "uv_index_max": 4.3,
+    "visibility": 24140.0,
+    "apparent_temperature_min": 12.9,
+    "apparent_temperature_max": 23.1,
+    "daylight_duration": 43860.5,
     "snowfall_sum": 0.0,
     "temperature_2m_min": 14.2,
     "temperature_2m_max": 24.0,
@@ -124,6 +128,7 @@ UNITS = {
     "temperature_2m": {"celsius": "°C", "fahrenheit": "°F"},
     "wind_speed_10m": {"kmh": "km/h", "mph": "mp/h"},
     "precipitation": {"mm": "mm", "inch": "inch"},
+    "visibility": {"mm": "m", "inch": "ft"},
 }
 FIRST_HOUR = datetime.fromisoformat("2026-09-23T14:00")
 
@@ -136,9 +141,12 @@ def forecast(asked):
             "error": True,
             "reason": f"Cannot initialize VariableOrSpread from invalid String value {unknown}.",
         }
-    chosen = asked["temperature_unit"], asked["wind_speed_unit"], asked["precipitation_unit"]
+    chosen = {asked[f"{kind}_unit"] for kind in ("temperature", "wind_speed", "precipitation")}
     units = {
-        variable: words[unit] for (variable, words), unit in zip(UNITS.items(), chosen, strict=True)
+        variable: spelled
+        for variable, words in UNITS.items()
+        for unit, spelled in words.items()
+        if unit in chosen
     }
     days, hours = int(asked["forecast_days"]), int(asked["forecast_hours"])
     return 200, {

@@ -14,6 +14,8 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
     day = {
         "temperature_min": 14.2,
         "temperature_max": 24.0,
+        "feels_like_min": 12.9,
+        "feels_like_max": 23.1,
         "precipitation": 2.3,
         "precipitation_probability": 48.0,
         "snowfall": 0.0,
@@ -23,6 +25,7 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
         "condition": "light rain",
         "sunrise": "2026-09-23T07:31",
         "sunset": "2026-09-23T19:42",
+        "daylight_hours": 12.2,
     }
     assert result.structured_content == {
         "place": {
@@ -33,11 +36,13 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
             "longitude": 2.3488,
             "timezone": "Europe/Paris",
         },
+        "notice": None,
         "units": {
             "temperature": "°C",
             "wind_speed": "km/h",
             "precipitation": "mm",
             "snowfall": "cm",
+            "visibility": "m",
         },
         "current": {
             "time": "2026-09-23T14:15",
@@ -48,6 +53,7 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
             "wind_gusts": 33.5,
             "wind_direction": 240.0,
             "precipitation": 0.1,
+            "visibility": 24140.0,
             "condition": "light rain",
             "is_day": True,
         },
@@ -62,6 +68,7 @@ async def test_answer_has_place_units_current_weather_and_days(weather):
                 "wind_speed": 11.2,
                 "wind_gusts": 33.5,
                 "uv_index": 3.85,
+                "visibility": 24140.0,
                 "condition": "light rain",
                 "is_day": True,
             }
@@ -83,9 +90,10 @@ async def test_imperial_units_are_asked_for_and_named(weather):
         result = await plugin.call("get_weather", place="Paris", units="imperial")
     assert result.structured_content["units"] == {
         "temperature": "°F",
-        "wind_speed": "mp/h",
+        "wind_speed": "mph",
         "precipitation": "inch",
         "snowfall": "inch",
+        "visibility": "ft",
     }
 
 
@@ -191,5 +199,5 @@ async def test_schema_tells_a_model_the_ranges_and_that_nothing_is_changed(weath
     assert definition.annotations.destructive_hint is False
     assert definition.annotations.open_world_hint
     assert definition.output_schema["required"] == [
-        *("place", "units", "current", "warnings", "hourly", "daily")
+        *("place", "notice", "units", "current", "warnings", "hourly", "daily")
     ]

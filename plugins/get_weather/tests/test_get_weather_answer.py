@@ -5,6 +5,9 @@ import pytest
 CALM = {"precipitation_sum": 0.1, "wind_gusts_10m_max": 9.9}
 """Harmless in any unit."""
 
+METRIC, IMPERIAL, UK = ("°C", "km/h", "mm"), ("°F", "mph", "inch"), ("°C", "mph", "mm")
+"""Units of temperature, wind and rain."""
+
 
 async def test_days_and_hours_are_as_many_as_asked_for(weather):
     async with weather() as (plugin, _):
@@ -30,25 +33,42 @@ async def test_hours_out_of_range_are_named(weather, hours):
 
 
 @pytest.mark.parametrize(
-    ("configured", "arguments", "unit"),
+    ("configured", "locale", "arguments", "expected"),
     [
-        ("auto", {"place": "Paris"}, "°C"),
-        ("auto", {"place": "Paris, Texas"}, "°F"),
-        ("auto", {"place": "Paris, Texas", "units": "metric"}, "°C"),
-        ("auto", {"place": "Paris", "units": "imperial"}, "°F"),
-        ("auto", {"place": "30.27,-97.74"}, "°C"),
-        ("imperial", {"place": "Paris"}, "°F"),
-        ("imperial", {"place": "Paris", "units": "auto"}, "°F"),
-        ("imperial", {"place": "Paris", "units": "metric"}, "°C"),
-        ("metric", {"place": "Paris, Texas"}, "°C"),
+        ("auto", None, {"place": "Paris"}, METRIC),
+        ("auto", None, {"place": "Paris, Texas"}, IMPERIAL),
+        ("auto", None, {"place": "London"}, UK),
+        ("auto", None, {"place": "Paris, Texas", "units": "metric"}, METRIC),
+        ("auto", None, {"place": "Paris", "units": "imperial"}, IMPERIAL),
+        ("auto", None, {"place": "Paris", "units": "uk"}, UK),
+        ("auto", None, {"place": "30.27,-97.74"}, METRIC),
+        ("auto", "en-US", {"place": "Paris"}, IMPERIAL),
+        ("auto", "en-us", {"place": "30.27,-97.74"}, IMPERIAL),
+        ("auto", "es-Latn-PR", {"place": "Paris"}, IMPERIAL),
+        ("auto", "my-MM", {"place": "Paris"}, IMPERIAL),
+        ("auto", "en-GB", {"place": "Paris, Texas"}, UK),
+        ("auto", "de-DE", {"place": "Paris, Texas"}, METRIC),
+        ("auto", "en", {"place": "Paris, Texas"}, IMPERIAL),
+        ("auto", "es-419", {"place": "Paris, Texas"}, IMPERIAL),
+        ("auto", "de-u-rg-us", {"place": "Paris"}, METRIC),
+        ("auto", "en-US; drop", {"place": "Paris"}, METRIC),
+        ("auto", "en-US", {"place": "Paris", "units": "metric"}, METRIC),
+        ("imperial", None, {"place": "Paris"}, IMPERIAL),
+        ("imperial", None, {"place": "Paris", "units": "auto"}, IMPERIAL),
+        ("imperial", None, {"place": "Paris", "units": "metric"}, METRIC),
+        ("metric", "en-US", {"place": "Paris, Texas"}, METRIC),
     ],
 )
-async def test_units_are_as_asked_for_or_configured_or_usual_there(
-    weather, configured, arguments, unit
+async def test_units_are_as_asked_for_or_configured_or_those_of_the_caller_or_of_the_place(
+    weather, configured, locale, arguments, expected
 ):
     async with weather(units=configured) as (plugin, _):
+        plugin.locale = locale
         result = await plugin.call("get_weather", **arguments)
-    assert result.structured_content["units"]["temperature"] == unit
+    units = result.structured_content["units"]
+    assert (units["temperature"], units["wind_speed"], units["precipitation"]) == expected
+    shown = result.content[0].text
+    assert all(f" {unit}" in shown for unit in expected)
 
 
 async def warned(weather, variable, value, **arguments):
@@ -81,6 +101,12 @@ async def warned(weather, variable, value, **arguments):
         ("temperature_2m_max", "imperial", 94.9, 101, "Great heat, up to 101 °F"),
         ("temperature_2m_min", "metric", -19.9, -20, "Severe frost, down to -20 °C"),
         ("temperature_2m_min", "imperial", -3.9, -10, "Severe frost, down to -10 °F"),
+        ("apparent_temperature_max", "metric", 39.9, 40, "Great heat as felt, up to 40 °C"),
+        ("apparent_temperature_max", "imperial", 103, 104, "Great heat as felt, up to 104 °F"),
+        ("apparent_temperature_min", "metric", -27, -28, "Severe cold as felt, down to -28 °C"),
+        ("apparent_temperature_min", "imperial", -17, -40, "Severe cold as felt, down to -40 °F"),
+        ("wind_gusts_10m_max", "uk", 46.9, 47, "Storm gusts, up to 47 mph"),
+        ("temperature_2m_max", "uk", 34.9, 35, "Great heat, up to 35 °C"),
         ("uv_index_max", "metric", 7.95, 8, "Very high UV index, up to 8"),
         ("weather_code", "metric", 82, 95, "Thunderstorm"),
         ("weather_code", "metric", 77, 99, "Thunderstorm"),
@@ -128,7 +154,7 @@ async def test_the_text_stands_alone(weather):
     assert result.content[0].text == (
         "Paris, Île-de-France, France (48.8534,2.3488; times in Europe/Paris)\n"
         "Now, 2026-09-23 14:15: light rain, 21.4 °C, feels like 20.9 °C, precipitation 0.1 mm, "
-        "wind 11.2 km/h, from SW, gusts 33.5 km/h, humidity 55 %\n"
+        "wind 11.2 km/h, from SW, gusts 33.5 km/h, humidity 55 %, visibility 24140 m\n"
         "Warning: Very high UV index, up to 9.1: Thu 24 Sep\n"
         "2026-09-23 14:00: light rain, 21.4 °C, rain or snow 35 %, wind 11.2 km/h, "
         "gusts 33.5 km/h\n"
@@ -138,6 +164,29 @@ async def test_the_text_stands_alone(weather):
         "gusts 47.2 km/h, UV index 9.1, sun 07:31 to 19:42\n"
         "Weather data by Open-Meteo.com"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hours", "text"),
+    [(0.0, 0, "the sun does not rise"), (86400.0, 24, "the sun does not set")],
+)
+async def test_near_the_poles_the_sun_may_not_rise_or_set(weather, seconds, hours, text):
+    async with weather() as (plugin, upstream):
+        known = upstream.forecast
+
+        def polar(asked):
+            status, body = known(asked)
+            body["daily"]["daylight_duration"][0] = seconds
+            return status, body
+
+        upstream.forecast = polar
+        result = await plugin.call("get_weather", place="78.22,15.65", days=2, hours=0)
+    first, second = result.structured_content["daily"]
+    assert (first["sunrise"], first["sunset"], first["daylight_hours"]) == (None, None, hours)
+    assert second["sunrise"]
+    today, tomorrow = result.content[0].text.splitlines()[2:4]
+    assert today.endswith(text)
+    assert tomorrow.endswith("sun 07:31 to 19:42")
 
 
 async def test_the_text_leaves_out_what_is_not_known(weather):

@@ -4,12 +4,19 @@ import asyncio
 import contextlib
 
 import pytest
-from mcpserve_get_weather.cache import Cache
+from mcpserve_get_weather.cache import LAST_RESORT, Cache
+
+from mcpserve import ToolError
 
 
 def paths(upstream):
     """Return which services were asked, in order."""
     return [request.path.removeprefix("/v1/") for request in upstream.requests]
+
+
+def running():
+    """Return what tasks run, by name."""
+    return {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
 
 
 async def test_the_same_place_is_not_asked_for_twice(weather):
@@ -68,6 +75,56 @@ async def test_failures_are_not_kept_and_reach_everybody_who_waits(weather, serv
     assert paths(upstream).count(service) == 2
 
 
+async def test_while_the_service_is_down_the_last_answer_stands_in_and_says_so(weather):
+    async with weather(cache_for=0.2) as (plugin, upstream):
+        fresh = await plugin.call("get_weather", place="Paris", days=1, hours=0)
+        await asyncio.sleep(0.25)
+        working = upstream.search, upstream.forecast
+        upstream.search = upstream.forecast = lambda asked: (503, {})
+        old = await plugin.call("get_weather", place="Paris", days=1, hours=0)
+        other = await plugin.call("get_weather", place="London")
+        await asyncio.sleep(0.25)
+        upstream.search, upstream.forecast = working
+        again = await plugin.call("get_weather", place="Paris", days=1, hours=0)
+    told = old.structured_content
+    assert "does not answer now" in told["notice"]
+    assert "2026-09-23 14:15" in told["notice"]
+    assert old.content[0].text.splitlines()[1] == told["notice"]
+    assert told | {"notice": None} == fresh.structured_content
+    assert other.is_error
+    assert again == fresh
+
+
+async def test_an_old_answer_stands_in_for_a_while_only_and_is_not_tried_at_each_call():
+    now, asked, down = 0.0, [], False
+    cache = Cache(seconds=600, size=2, clock=lambda: now)
+
+    async def ask():
+        asked.append(now)
+        if down:
+            raise ToolError("down")
+        return "fresh"
+
+    async def get():
+        return await cache.get("a", ask, outdated=lambda value: f"{value}, old")
+
+    assert await get() == "fresh"
+    down = True
+    for now in (599, 600, 659, 660):  # noqa: B007 - the clock reads it
+        await get()
+    assert asked == [0.0, 600, 660]
+    now = 600 + LAST_RESORT
+    with pytest.raises(ToolError, match="down"):
+        await get()
+
+
+async def test_what_is_not_to_be_kept_stands_in_for_nothing(weather):
+    async with weather(cache_for=0) as (plugin, upstream):
+        assert not (await plugin.call("get_weather", place="1,1")).is_error
+        upstream.forecast = lambda asked: (503, {})
+        assert (await plugin.call("get_weather", place="1,1")).is_error
+
+
 async def test_who_hangs_up_takes_nobody_with_it(weather):
     async with weather() as (plugin, upstream):
         working = upstream.forecast
@@ -100,7 +157,9 @@ async def test_what_is_still_asked_ends_with_the_plugin(weather):
         call.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await call
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert "Cache._ask" in running()
+    # The service has tasks of its own, which may still be ending.
+    assert "Cache._ask" not in running()
 
 
 async def test_closing_ends_what_is_still_asked():
