@@ -5,6 +5,7 @@ by strangers who may want it to take forever: the process is expendable, and has
 """
 
 import codecs
+import html as entities
 import json
 import logging
 import math
@@ -16,8 +17,8 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import BinaryIO
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
 
 LENGTH = struct.Struct(">I")
 """Stands before each part of what server and program say: JSON about a page, its body; JSON."""
@@ -38,7 +39,27 @@ LOOKS_LIKE_HTML = re.compile(
     rb"\s*+(?:(?><!--.*?-->)\s*+)*+<(?:!doctype html|html|head|body)\b", re.I | re.S
 )
 DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I)
+# Within seconds: others show a page and renew it.
+REFRESH = re.compile(
+    r"""<meta\s[^<>]*?\bhttp-equiv\s*=\s*["']?refresh\b"""
+    r"""[^<>]*?\bcontent\s*=\s*["']?\s*[0-9]\s*[;,]\s*url\s*=\s*["']?([^"'<>\s]+)""",
+    re.I,
+)
 LANGUAGE = re.compile(r"""<html\b[^>]*?\blang\s*=\s*["']?([A-Za-z]+(?:-[A-Za-z0-9]+)*)""", re.I)
+FEW = 400
+"""Characters of a page that may only send its reader elsewhere, or away."""
+WANTED = re.compile(r"enable|require|disabled|turn(?:ed)? on", re.I)
+"""What such a page says of JavaScript."""
+SILENT = ("head", "script", "style", "noscript", "template", "svg", "iframe")
+"""Elements without text for people."""
+BLOCKS = (
+    *("address", "article", "aside", "blockquote", "br", "caption", "dd", "div", "dl", "dt"),
+    *("figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr"),
+    *("li", "main", "nav", "ol", "option", "p", "pre", "section", "table", "tr", "ul"),
+)
+"""Elements that begin and end a line."""
+LINE = "\u2028"
+"""Ends a line; the line ends of HTML are spaces."""
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -52,6 +73,8 @@ ENCODINGS = frozenset(
     | {f"cp{number}" for number in (866, 874, 932, 949, *range(1250, 1259))}
     | {"gb18030", "big5", "big5hkscs", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"}
 )
+# Text in these would be valid UTF-8, too.
+SEVEN_BITS = frozenset({"iso2022_jp", "utf-16", "utf-16-le", "utf-16-be"})
 # As browsers read them: a superset that pages mean when they name the smaller one.
 MEANT = {
     "ascii": "cp1252",
@@ -76,6 +99,8 @@ class Page:
     content_type: str
     content_encoding: str
     body: bytes
+    links: bool = False
+    """Whether its text shall have the addresses of links."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +120,7 @@ def extract(page: Page, max_bytes: int) -> Extracted:
     media_type = media_type.strip().lower()
     charset = DECLARED.search(parameters.encode())
     if HTML.fullmatch(media_type) or (not media_type and LOOKS_LIKE_HTML.match(body[:4096])):
-        found = from_html(decoded(body, charset or DECLARED.search(body[:2048])), page.url)
+        found = from_html(decoded(body, charset or DECLARED.search(body[:2048])), page)
     elif TEXT.fullmatch(media_type) or (not media_type and b"\0" not in body):
         if media_type.endswith("xml"):
             charset = charset or DECLARED.search(body[:200])
@@ -106,11 +131,16 @@ def extract(page: Page, max_bytes: int) -> Extracted:
             "can be read: look for a page that says the same."
         )
     if not found.text:
-        raise Unreadable(
-            f"{page.url} has no text: it may need a browser that runs its scripts, or a login. "
-            "Use another source."
-        )
+        raise Unreadable(without_text(page.url))
     return found
+
+
+def without_text(url: str) -> str:
+    """Say that there is nothing to read."""
+    return (
+        f"{url} has no text: it may need a browser that runs its scripts, or a login. "
+        "Use another source."
+    )
 
 
 def unpacked(page: Page, max_bytes: int) -> bytes:
@@ -131,16 +161,21 @@ def unpacked(page: Page, max_bytes: int) -> bytes:
 
 
 def decoded(body: bytes, declared: re.Match[bytes] | None) -> str:
-    """Return the text: by its byte order mark, by what was declared, else as browsers guess."""
+    """Return the text: by its byte order mark, as UTF-8 if it is that, else by what was declared.
+
+    Many servers declare one charset for all their files; other text is hardly ever valid UTF-8.
+    """
     for mark, encoding in BOMS:
         if body.startswith(mark):
             return body.decode(encoding, "replace")
-    if declared and (named := encoding_named(declared[1].decode("ascii", "replace"))):
+    named = encoding_named(declared[1].decode("ascii", "replace")) if declared else None
+    if named in SEVEN_BITS:
         return body.decode(named, "replace")
     try:
         return body.decode()
     except UnicodeDecodeError:
-        return body.decode("cp1252", "replace")
+        # As browsers guess.
+        return body.decode(named or "cp1252", "replace")
 
 
 def encoding_named(label: str) -> str | None:
@@ -153,8 +188,12 @@ def encoding_named(label: str) -> str | None:
     return name if name in ENCODINGS else None
 
 
-def from_html(html: str, url: str) -> Extracted:
-    """Return the main part as Markdown; everything, if there is none or the page is huge."""
+def from_html(html: str, page: Page) -> Extracted:
+    """Return the main part as Markdown; everything, if there is none or the page is huge.
+
+    Raises :class:`Unreadable` for a page that only sends on, or wants scripts.
+    """
+    url = page.url
     if any(len(tag.split()) > MOST_WORDS for tag in re.findall(r"<[^<>]*+", html)):
         raise Unreadable(too_complicated(url))
     # Takes a second, which neither the server nor the reading of plain text shall wait for.
@@ -162,11 +201,18 @@ def from_html(html: str, url: str) -> Extracted:
 
     about = text = None
     tree = trafilatura.load_html(html)
+    title = tree.findtext(".//title") if tree is not None else None
     if tree is not None and html.count("<") <= MOST_TAGS:
         # Not extensive: a date that is guessed from the text is often wrong, and takes seconds.
         about = trafilatura.extract_metadata(tree, default_url=url, extensive=False)
-        text = trafilatura.extract(tree, output_format="markdown", include_comments=False)
-    text = text or trafilatura.html2txt(html) or ""
+        if page.links:
+            resolve_links(tree, url)
+        text = trafilatura.extract(
+            tree, output_format="markdown", include_comments=False, include_links=page.links
+        )
+    text = text or everything(trafilatura.load_html(html))
+    text = re.sub(r"\n{3,}", "\n\n", text.replace("¶\n", "\n"))
+    refuse_no_content(text, html, url)
     language = LANGUAGE.search(html[:5000])
     known = {
         "site": (about and about.sitename) or urlsplit(url).hostname,
@@ -175,10 +221,59 @@ def from_html(html: str, url: str) -> Extracted:
         "language": language and language[1],
     }
     return Extracted(
-        title=(about and about.title) or url,
+        title=(about and about.title) or " ".join((title or "").split()) or url,
         text=text.strip(),
         known={name: value for name, value in known.items() if value},
     )
+
+
+def refuse_no_content(text: str, html: str, url: str) -> None:
+    """Raise :class:`Unreadable` for a page that only sends on, or wants scripts."""
+    if len(text) > FEW:
+        return
+    onward = REFRESH.search(html[:5000])
+    target = resolved(url, entities.unescape(onward[1])) if onward else None
+    if target and target != url:
+        raise Unreadable(f"{url} only leads on to {target}: fetch that.")
+    if "javascript" in text.lower() and WANTED.search(text):
+        raise Unreadable(without_text(url))
+
+
+def resolved(base: str, link: str) -> str | None:
+    """Return a link to a page as a whole URL, ``None`` for any other."""
+    try:
+        url = urljoin(base, link.strip())
+        return url if urlsplit(url).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def resolve_links(tree: Any, url: str) -> None:
+    """Write whole URLs into links, and leave only the text of those that stay on the page."""
+    told = tree.find(".//base[@href]")
+    base = resolved(url, told.get("href")) if told is not None else None
+    for link in list(tree.iter("a")):
+        to = link.get("href", "").strip()
+        whole = resolved(base or url, to) if to and not to.startswith("#") else None
+        if whole:
+            link.set("href", whole)
+        else:
+            link.tag = "span"
+
+
+def everything(tree: Any) -> str:
+    """Return all text from top to bottom, a line for each block."""
+    if tree is None:
+        return ""
+    for node in list(tree.iter(*SILENT)):
+        if node.getparent() is not None:
+            node.drop_tree()
+    for node in tree.iter(*BLOCKS):
+        node.text, node.tail = f"{LINE}{node.text or ''}", f"{LINE}{node.tail or ''}"
+    for node in tree.iter("td", "th"):
+        node.tail = f" {node.tail or ''}"
+    lines = (" ".join(line.split()) for line in tree.text_content().split(LINE))
+    return "\n".join(filter(None, lines))
 
 
 def too_complicated(url: str) -> str:
@@ -198,7 +293,10 @@ def main(memory: int) -> None:
     while told := received(asked):
         job = json.loads(told)
         limit_time(job["timeout"])
-        page = Page(job["url"], job["content_type"], job["content_encoding"], received(asked))
+        page = Page(
+            *(job["url"], job["content_type"], job["content_encoding"], received(asked)),
+            links=job["links"],
+        )
         try:
             answer = asdict(extract(page, job["max_bytes"]))
         except Unreadable as error:

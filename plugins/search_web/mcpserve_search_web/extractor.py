@@ -14,7 +14,7 @@ from asyncio.subprocess import PIPE, Process
 from typing import Any
 
 from mcpserve import ToolError
-from mcpserve_search_web import extraction, in_thread
+from mcpserve_search_web import extraction
 from mcpserve_search_web.extraction import LENGTH, Extracted, Page, framed, too_complicated
 
 PROCESSES = 2
@@ -52,10 +52,6 @@ class Extractor:
 
         Raises :class:`ToolError` if that is nothing, or takes too much time or memory.
         """
-        if getattr(sys, "frozen", False):
-            return await in_thread.extract(
-                page, max_bytes=self._max_bytes, seconds=self._timeout, slots=self._slots
-            )
         async with self._slots:
             process = await self._ready()
             try:
@@ -103,6 +99,7 @@ class Extractor:
             "url": page.url,
             "content_type": page.content_type,
             "content_encoding": page.content_encoding,
+            "links": page.links,
             "max_bytes": self._max_bytes,
             "timeout": self._timeout,
         }

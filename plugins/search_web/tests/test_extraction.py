@@ -209,7 +209,7 @@ async def test_a_process_does_not_learn_the_secrets_of_the_server(
 async def test_a_process_ends_when_the_server_is_gone(body: str, ended: int) -> None:
     told = {
         **{"url": "https://example.org/", "content_type": "text/html", "content_encoding": ""},
-        **{"max_bytes": 3_000_000, "timeout": 0.1},
+        **{"max_bytes": 3_000_000, "timeout": 0.1, "links": True},
     }
     job = framed(json.dumps(told).encode()) + framed(body.encode())
     command = [sys.executable, "-P", extraction.__file__, str(2**30)]
@@ -217,28 +217,3 @@ async def test_a_process_ends_when_the_server_is_gone(body: str, ended: int) -> 
         subprocess.run, command, input=job, timeout=20, capture_output=True, check=False
     )
     assert done.returncode == ended
-
-
-# The single file, which has no Python to start.
-
-
-@pytest.fixture
-def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-
-
-@pytest.mark.usefixtures("frozen")
-async def test_the_single_file_reads_in_a_thread() -> None:
-    async with extractor() as opened:
-        assert await text(opened, f"<html><body>{WORDS * 5}", "text/html")
-        with pytest.raises(ToolError, match="has no text"):
-            await text(opened, "")
-    if FORKS:
-        assert programs() == []
-
-
-@pytest.mark.usefixtures("frozen")
-async def test_the_single_file_waits_no_longer_for_a_thread() -> None:
-    async with extractor(timeout=0.05) as opened:
-        with pytest.raises(ToolError, match="too complicated"):
-            await text(opened, f"<html><body>{WORDS * 500}", "text/html")

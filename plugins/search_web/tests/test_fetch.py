@@ -161,6 +161,9 @@ ENCODED = (
     ("gb18030", 'text/html; charset="gb2312"', ""),
     ("gb18030", "text/html", "<meta http-equiv=Content-Type content='text/html; charset=gbk'>"),
     ("utf-8", "text/html; charset=no-such", ""),
+    # What a server says of all its files is wrong about this one.
+    ("utf-8", "text/html; charset=iso-8859-1", '<meta charset="utf-8">'),
+    ("utf-16-le", "text/html; charset=utf-16le", ""),
     ("utf-8", "text/html; charset=base64", ""),
     ("utf-8", "application/xhtml+xml", ""),
     ("utf-8", "", ""),
@@ -176,6 +179,13 @@ async def test_any_charset_is_read() -> None:
                 encoding,
                 content_type,
             )
+
+
+async def test_a_charset_of_seven_bits_is_not_taken_for_utf_8() -> None:
+    body = "<html><body><p>川の水位が一晩で上昇し、古い橋は通行止めになりました。</p></body></html>"
+    async with site() as served, reading(served) as plugin:
+        url = served.answer("/", body.encode("iso2022_jp"), "text/html; charset=iso-2022-jp")
+        assert "古い橋" in (await fetch(plugin, url))["text"]
 
 
 async def test_an_old_page_without_a_charset_is_read_as_browsers_do() -> None:
@@ -204,6 +214,64 @@ async def test_text_that_is_no_page_stays_as_it_is(content_type: str, body: str)
     assert (document["text"], document["title"]) == (body, url)
 
 
+INDEX = """<html><head><title>News</title>{head}</head><body><main><h1>News</h1><ul>
+<li><a href="one.html">The first of the things that happened</a>, in March</li>
+<li><a href="/two?a=1&amp;b=2">The second of the things that happened</a>, in April</li>
+<li><a href="//other.example/three">The third of them happened elsewhere</a>, in May</li>
+<li><a href="#top">The fourth stays on this page, where all of it is</a>, in June</li>
+<li><a href="javascript:alert(1)">The fifth is a program that nobody runs</a>, in July</li>
+<li><a href="http://[x">The sixth leads nowhere at all, as things are</a>, in August</li>
+</ul></main></body></html>"""
+
+
+async def test_links_are_written_if_asked_for_with_whole_addresses() -> None:
+    async with site() as served, reading(served) as plugin:
+        url = served.answer("/news/2026/", INDEX.format(head=""))
+        plain = (await fetch(plugin, url))["text"]
+        linked = (await fetch(plugin, url, links=True))["text"]
+        based = INDEX.format(head='<base href="https://base.example/a/">')
+        moved = await fetch(plugin, served.answer("/based", based), links=True)
+    assert "http" not in plain
+    assert "- The first of the things that happened, in March" in plain
+    assert f"[The first of the things that happened]({url}one.html), in March" in linked
+    assert f"[The second of the things that happened]({served.url('/two?a=1&b=2')})" in linked
+    assert "[The third of them happened elsewhere](http://other.example/three)" in linked
+    for words in ("The fourth stays", "The fifth is", "The sixth leads"):
+        assert f"- {words}" in linked
+    assert linked.count("](") == 3
+    assert "(https://base.example/a/one.html)" in moved["text"]
+
+
+async def test_a_page_that_only_leads_on_says_where_to() -> None:
+    head = "<meta http-equiv='refresh' content=\"0; url='en/latest/?a=1&amp;b'\">"
+    async with site() as served, reading(served) as plugin:
+        for body in ("", "<p>Redirecting to the latest version …</p>"):
+            url = served.answer("/docs/", f"<html><head>{head}</head><body>{body}</body></html>")
+            said = await complaint(plugin, url)
+            assert said == f"{url} only leads on to {url}en/latest/?a=1&b: fetch that."
+        # Others are shown anew from time to time.
+        for seconds, shown in ((300, PARAGRAPH), (0, PARAGRAPH * 20)):
+            timed = head.replace("0;", f"{seconds};")
+            url = served.answer("/docs/", f"<html><head>{timed}</head><body>{shown}</body></html>")
+            assert "Größe" in (await fetch(plugin, url))["text"]
+
+
+WANTING = (
+    "<div id=root></div><noscript>You need to enable JavaScript to run this app.</noscript>",
+    "<h1>Just a moment</h1><p>Please enable JavaScript and cookies to continue</p>",
+    "<p>JavaScript is disabled in your browser, and this site works only with it.</p>",
+)
+
+
+async def test_a_page_that_wants_scripts_has_no_text() -> None:
+    async with site() as served, reading(served) as plugin:
+        for body in WANTING:
+            url = served.answer("/", f"<html><title>App</title><body>{body}</body></html>")
+            assert "has no text: it may need a browser" in await complaint(plugin, url)
+            longer = served.answer("/", f"{body}<article>{PARAGRAPH * 20}</article>")
+            assert "Größe" in (await fetch(plugin, longer))["text"]
+
+
 async def test_a_compressed_page_is_unpacked() -> None:
     async with site() as served, reading(served) as plugin:
         body = gzip.compress(ARTICLE.encode())
@@ -211,11 +279,20 @@ async def test_a_compressed_page_is_unpacked() -> None:
         assert "Der größte Baum" in (await fetch(plugin, url))["text"]
 
 
+HEAD = "<head><title>Many\n words</title><style>p {}</style></head>"
+CELLS = (
+    "<div>Some <b>words</b></div><script>no()</script><!-- no -->"
+    "<table><tr><th>Year<th>Ring<tr><td>1816<td>0.4</table>"
+)
+
+
 async def test_a_page_of_too_many_elements_is_read_from_top_to_bottom() -> None:
     async with site() as served, reading(served) as plugin:
-        url = served.answer("/", f"<html lang=en><body>{'<p>word' * 60_000}</body></html>")
+        body = CELLS + "<p>a\nword" * 60_000
+        url = served.answer("/", f"<html lang=en>{HEAD}<body>{body}</body></html>")
         document = await fetch(plugin, url)
-    assert document["text"].startswith("word")
+    assert document["text"].startswith("Some words\nYear Ring\n1816 0.4\na word\na word\n")
+    assert document["title"] == "Many words"
     assert document["metadata"]["language"] == "en"
 
 
@@ -249,6 +326,7 @@ async def test_a_long_text_comes_in_parts_that_make_the_whole() -> None:
         ("x" * 11, 10, ("x", None)),
         ("12345678\n0abc", 0, ("12345678\n0", 10)),
         ("123456789\nabc", 0, ("123456789\n", 10)),
+        ("123456789 abc", 0, ("123456789 ", 10)),
     ],
 )
 def test_a_part_is_no_longer_than_the_limit(
