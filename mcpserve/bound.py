@@ -150,6 +150,9 @@ class Bound(Generic[Offered]):
         limit = asyncio.timeout(self.timeout)
         offer = self.offer
         breaker = self.containment.breaker
+        if self.containment.tasks.is_lost:
+            text = f"{offer.name} is out of order until the plugin is loaded again"
+            raise NotTried(Outcome.CRASH, text)
         breaker.admit()
         try:
             with self.containment.tasks.working(f"{offer.kind} {offer.name}"):

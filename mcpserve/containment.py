@@ -19,12 +19,17 @@ class Tasks:
 
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
+        self.life: asyncio.Task[Any] | None = None
+        """In which the plugin is loaded and closed."""
+        self.is_lost = False
+        """Whether the plugin ended by itself, and so what its calls need is closed."""
         self._works: set[Work] = set()
         self._left: set[asyncio.Task[Any]] = set()
         self._told = False
 
     def __contains__(self, task: object) -> bool:
-        return task in self._left or any(task in work.made for work in tuple(self._works))
+        known = task in self._left or any(task in work.made for work in tuple(self._works))
+        return known or (task is not None and task is self.life)
 
     def working(self, call: str | None = None) -> "Work":
         """Let code of the plugin run in a ``with`` block. What a call leaves running is told."""

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from tornado.web import Application
 
 from mcpserve.containment import Tasks
+from mcpserve.lives import Life
 from mcpserve.settings import Settings
 from mcpserve.web import Services, application
 from mcpserve.web.front import Front
@@ -22,33 +23,25 @@ Duties = Callable[[Services], AbstractContextManager[None]]
 class Generation:
     """Settings, plugins and handlers that belong together, from opening to closing.
 
-    It lives in a task of its own: what plugins hold open has to be closed by the task that opened
-    it, and generations overlap.
+    It lives in a task of its own: what is held open has to be closed by the task that opened it,
+    and generations overlap.
     """
 
-    def __init__(self, services: Services, life: "asyncio.Task[None]", over: asyncio.Event) -> None:
+    def __init__(self, services: Services, life: Life[Services]) -> None:
         self.services = services
         self.application: Application = application(services)
         self.life = life
-        self._over = over
 
     @classmethod
     async def open(cls, opening: AbstractAsyncContextManager[Services]) -> "Generation":
         """Make a generation, which serves nobody yet. Raises whatever ``opening`` raises."""
-        opened: asyncio.Future[Services] = asyncio.get_running_loop().create_future()
-        over = asyncio.Event()
-        life = asyncio.create_task(live(opening, opened, over))
+        life = Life(opening)
         try:
-            return cls(await opened, life, over)
+            return cls(await life.opened(), life)
         except BaseException:
-            life.cancel()
-            await asyncio.wait([life])
+            await life.give_up()
+            await life.end()
             raise
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it was told to close."""
-        return self._over.is_set()
 
     @property
     def patience(self) -> float:
@@ -75,26 +68,10 @@ class Generation:
 
     async def close(self) -> None:
         """Let plugins clean up, and end what it started."""
-        self._over.set()
-        await asyncio.wait([self.life])
-        if not self.life.cancelled() and (error := self.life.exception()):
+        await self.life.end()
+        error = self.life.failed
+        if error and not isinstance(error, asyncio.CancelledError):
             logger.error("closing failed", exc_info=error)
-
-
-async def live(
-    opening: AbstractAsyncContextManager[Services],
-    opened: "asyncio.Future[Services]",
-    over: asyncio.Event,
-) -> None:
-    """Open, say so, and close when it is over."""
-    try:
-        async with opening as services:
-            opened.set_result(services)
-            await over.wait()
-    except BaseException as error:
-        if opened.done():
-            raise
-        opened.set_exception(error)
 
 
 class Generations:
@@ -143,10 +120,10 @@ class Generations:
     def _begin(self, generation: Generation) -> None:
         self._on_duty = ExitStack()
         self._on_duty.enter_context(self._duties(generation.services))
-        generation.life.add_done_callback(lambda _: self._ended(generation))
+        generation.life.task.add_done_callback(lambda _: self._ended(generation))
 
     def _ended(self, generation: Generation) -> None:
-        if not generation.is_over:
+        if not generation.life.is_over:
             logger.critical("a plugin ended what all plugins run in")
             if generation is self.current:
                 self.lost.set()

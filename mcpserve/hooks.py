@@ -3,6 +3,8 @@
 Whatever a plugin raises becomes a :class:`PluginError` that names it.
 """
 
+import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mcpserve.config_keys import config_schema, keys
 from mcpserve.errors import PluginError
 from mcpserve.prompts import Prompt
 from mcpserve.registry import ToolCall
@@ -17,8 +20,13 @@ from mcpserve.resources import Resource
 from mcpserve.settings import explain
 from mcpserve.tools import Tool
 
+logger = logging.getLogger(__name__)
+
 PROJECT = "mcpserve"
 """Name of the pluggy project and of the entry-point group."""
+
+MARK = f"{PROJECT}_impl"
+"""What pluggy marks an implementation with."""
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -61,7 +69,7 @@ class Hooks:
 
 
 def make_manager() -> pluggy.PluginManager:
-    """Return a manager that knows our hooks and no plugin."""
+    """Return a manager that knows our hooks and no plugin; each plugin has one of its own."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     return manager
@@ -72,26 +80,33 @@ def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
 
     Raises :class:`PluginError` if it implements a hook that does not exist, or wrongly.
     """
+    for hook in (hook for hook in vars(Hooks) if hook.startswith(PROJECT)):
+        if callable(found := getattr(plugin, hook, None)) and not hasattr(found, MARK):
+            raise PluginError(name, f"{hook} is not marked with @hookimpl, so it would do nothing")
     try:
         manager.register(plugin, name)
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
-        raise PluginError(name, " ".join(str(error).split())) from error
+        problem = " ".join(str(error).split())
+        raise PluginError(name, f"{problem}; the hooks are {signatures()}") from error
+
+
+def signatures() -> str:
+    """Return the hooks with the arguments that they may take."""
+    hooks = {name: each for name, each in vars(Hooks).items() if name.startswith(PROJECT)}
+    arguments = {name: list(inspect.signature(each).parameters)[1:] for name, each in hooks.items()}
+    return ", ".join(f"{name}({', '.join(given)})" for name, given in arguments.items())
 
 
 def call_hook(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> Any:
-    """Call the hook of one plugin alone; ``None`` if it has no such hook."""
+    """Call a hook of the plugin that this manager knows; ``None`` if it has no such hook.
+
+    An exit is its own, too: Ctrl-C does not come to the threads in which plugins are loaded.
+    """
     try:
-        return hook_of(manager, name, hook)(**arguments)
-    except (Exception, SystemExit) as error:
+        return getattr(manager.hook, hook)(**arguments)
+    except BaseException as error:
         raise PluginError(name, f"{hook}: {reason(error)}") from error
-
-
-def hook_of(manager: pluggy.PluginManager, name: str, hook: str) -> Callable[..., Any]:
-    """Return the hook of one plugin alone."""
-    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
-    caller: Callable[..., Any] = manager.subset_hook_caller(hook, others)
-    return caller
 
 
 def reason(error: BaseException) -> str:
@@ -111,8 +126,19 @@ def config_model(manager: pluggy.PluginManager, name: str) -> type[BaseModel]:
 
 def plugin_config(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> BaseModel:
     """Return the plugin's ``config:`` as its own model."""
+    model = config_model(manager, name)
+    if model is NoConfig:
+        warn_if_implemented(manager, name, "mcpserve_config")
     try:
-        return config_model(manager, name).model_validate(config)
+        return model.model_validate(config)
     except ValidationError as error:
+        known = {each.key: each.description for each in keys(config_schema(name, model) or {})}
         # Not from error: a traceback would show the values, and they may be secrets.
-        raise PluginError(name, "; ".join(explain(error, "config"))) from None
+        told = explain(error, "config", known=known)
+        raise PluginError(name, "; ".join(told)) from None
+
+
+def warn_if_implemented(manager: pluggy.PluginManager, name: str, hook: str) -> None:
+    """Tell of a hook that returned nothing: mostly a ``return`` was forgotten."""
+    if getattr(manager.hook, hook).get_hookimpls():
+        logger.warning("plugins.%s: %s returned nothing; is a `return` missing?", name, hook)

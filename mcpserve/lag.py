@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from mcpserve import stacks
 from mcpserve.containment import Tasks
 
 logger = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ INTERVAL = 0.5
 LIMIT = 1.0
 """Seconds without any turn of the loop that are worth a warning."""
 
-INNER = ("/asyncio/", "/mcpserve/threads.py", "/concurrent/")
-"""Where code that runs tasks lies; what they call comes after it in a stack."""
+BLOCKED = 3.0
+"""Seconds without any turn of the event loop, once the time is over, that count as blocked."""
 
 
 @contextlib.contextmanager
@@ -65,19 +65,18 @@ def _warn(
     owner = next((tasks.plugin for tasks in plugins() if task in tasks), None)
     logger.warning(
         "%s blocks the event loop, and so everybody: %s",
-        *(f"plugin {owner}" if owner else "something", where(thread)),
+        *(f"plugin {owner}" if owner else "something", stacks.of_thread(thread)),
     )
 
 
-def where(thread: int) -> str:
-    """Return the line that a task runs in this thread, and the innermost one if it is another."""
-    frame = sys._current_frames().get(thread)
-    stack = traceback.extract_stack(frame, limit=None) if frame else []
-    own = [line for line in stack if not any(part in line.filename for part in INNER)]
-    last_inner = max(
-        (n for n, line in enumerate(stack) if any(part in line.filename for part in INNER)),
-        default=-1,
-    )
-    after = stack[last_inner + 1 :] or own or stack
-    shown = [after[0], after[-1]] if len(after) > 1 else after[:1]
-    return " in ".join(f"{line.filename}:{line.lineno} ({line.name})" for line in shown[::-1])
+def tell_if_blocked(
+    loop: asyncio.AbstractEventLoop,
+    thread: int,
+    blocked: Callable[["asyncio.Task[Any] | None", str], None],
+) -> None:
+    """Tell which task blocks a loop that runs in a thread, and where. In another thread."""
+    turned = threading.Event()
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(turned.set)
+        if not turned.wait(BLOCKED):
+            blocked(asyncio.current_task(loop), stacks.of_thread(thread))

@@ -1,10 +1,12 @@
 """Logging to standard error: JSON lines or text, with the request's id and without secrets."""
 
+import contextlib
 import contextvars
 import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from mcpserve.settings import LogSettings
@@ -22,6 +24,9 @@ SECRET_WORDS = ("token", "secret", "password", "code", "state", "authorization",
 """An extra field whose name contains one of these is never written."""
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+OURS = frozenset({"asyncio", "httpx", "mcpserve", "root", "tornado"})
+"""Loggers that are the server's own; of those below them as well."""
 
 access = logging.getLogger("mcpserve.access")
 
@@ -98,6 +103,40 @@ def configure(settings: LogSettings) -> None:
     # These quote what they could not read of a request, or the URL they ask.
     for name in ("tornado.general", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def kept(plugin: str) -> Iterator[None]:
+    """Undo what a plugin does in the block to the logging of the server, and tell it.
+
+    ``logging.config.dictConfig``, say, would silence every logger that it does not name.
+    """
+    handlers, before = list(logging.root.handlers), state()
+    try:
+        yield
+    finally:
+        missing = [handler for handler in handlers if handler not in logging.root.handlers]
+        after = state()
+        if missing or any(after[name] != value for name, value in before.items()):
+            logging.root.handlers[:0] = missing
+            logging.disable(before.pop(""))
+            for name, (level, disabled) in before.items():
+                logger = logging.getLogger(name)
+                logger.setLevel(level)
+                logger.disabled = disabled
+            logging.getLogger(__name__).warning(
+                "plugins.%s changed the logging of the server, which was undone", plugin
+            )
+
+
+def state() -> dict[str, Any]:
+    """Return the level of each logger of the server, and whether it is disabled."""
+    manager = logging.root.manager
+    known = [name for name in manager.loggerDict if name.split(".")[0] in OURS]
+    loggers = {name: logging.getLogger(name) for name in [*known, "root"]}
+    return {"": manager.disable} | {
+        name: (logger.level, logger.disabled) for name, logger in loggers.items()
+    }
 
 
 def log_request(handler: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass
 from typing import Any
 
-from mcpserve import changes, log
+from mcpserve import changes, loading, log, plugins_dir
 from mcpserve.config import Loaded
 from mcpserve.discovery import installed
 from mcpserve.errors import MCPServeError
@@ -60,6 +60,7 @@ class Reloader:
 
     async def reload(self) -> Outcome:
         """Swap if everything is in order; else say why not and leave everything as it is."""
+        loading.serves.set(True)
         async with self._one:
             try:
                 return await self._swap()
@@ -77,6 +78,7 @@ class Reloader:
         read = self._read().settings
         # What was installed meanwhile may be new to Python.
         importlib.invalidate_caches()
+        plugins_dir.add(old.settings.plugins_folder)
         differs = changes.changed_settings(old.settings, read)
         at_start = tuple(changes.at_start(differs))
         settings = changes.until_start(read, old.settings)

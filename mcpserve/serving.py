@@ -25,8 +25,11 @@ CLOSE_TIMEOUT = 5.0
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Let SIGTERM or SIGINT set the first event, and a second one the second."""
+def stop_signals(told: Callable[[], None]) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Let SIGTERM or SIGINT set the first event, and a second one the second.
+
+    ``told`` is called at once, even while the event loop is blocked.
+    """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
@@ -35,6 +38,8 @@ def stop_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
+        # In place of one that does nothing: the loop learns of signals by a pipe.
+        signal.signal(number, lambda *_: told())
     try:
         yield stop, hurry
     finally:

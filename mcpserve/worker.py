@@ -90,7 +90,11 @@ async def serve(connection: Connection, start: wire.Start) -> None:
             return
         registry = loaded.registry
         offers = [offered(bound.offer) for bound in every(registry)]
-        ready = wire.Ready(offers=offers, observes=registry.tools.is_observed)
+        ready = wire.Ready(
+            offers=offers,
+            observes=registry.tools.is_observed,
+            config_schema=loaded.config_schemas.get(start.plugin),
+        )
         connection.send("ready", ready)
         await Desk(connection, registry, most=start.settings.concurrency).work()
 
@@ -100,6 +104,7 @@ def alone(settings: PluginSettings) -> PluginSettings:
     return PluginSettings(
         config=settings.config,
         timeout=LONGEST_DURATION,
+        load_timeout=settings.load_timeout,
         concurrency=concurrency_of(settings.concurrency),
         results=settings.results.model_copy(update={"untrusted": False, "redact": ()}),
         breaker=BreakerSettings(failures=0),
@@ -243,7 +248,13 @@ class Desk:
             return await self._tell(call, "user")
 
         return ToolContext(
-            call.principal, send_progress, send_log, interview, call.trace, find_user=find_user
+            call.principal,
+            send_progress,
+            send_log,
+            interview,
+            call.trace,
+            find_user=find_user,
+            locale=call.locale,
         )
 
     async def _tell(self, call: wire.Call, do: Any, **told: Any) -> User | None:

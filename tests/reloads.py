@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,6 +114,7 @@ class Changing:
     def __init__(self, settings: dict[str, Any], plugin: Sets) -> None:
         self.settings = settings
         self.plugin = plugin
+        self.find: Callable[[str], object] = {PLUGIN: plugin}.__getitem__
         self.server: Running
         self.generations: Generations
         self.reloader: Reloader
@@ -153,7 +154,7 @@ async def changing(dsn, *, duties=app.duties, **sections):
     async with app.open_database(settings.database, dsn, migrates=False) as db:
 
         def opening(settings):
-            return app.open_services(settings, db, {PLUGIN: plugin}.__getitem__, fetcher=Offline())
+            return app.open_services(settings, db, made.find, fetcher=Offline())
 
         first = await Generation.open(opening(settings))
         await app.prepare(first.services)

@@ -3,8 +3,6 @@
 import os
 import sys
 
-from mcpserve.errors import PluginError
-
 PASSED = frozenset(
     {
         "PATH",
@@ -42,11 +40,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def command(plugin: str) -> list[str]:
-    """Return the command that starts a worker.
-
-    Raises :class:`PluginError` in the single file, which has no Python to start.
-    """
-    if getattr(sys, "frozen", False):
-        raise PluginError(plugin, "isolation: not in the single file; install mcpserve with pip")
-    return [sys.executable, "-m", "mcpserve.worker"]
+def command() -> list[str]:
+    """Return the command that starts a worker, as isolated from other packages as this process."""
+    options = ["-I"] if sys.flags.isolated else []
+    return [sys.executable, *options, "-m", "mcpserve.worker"]

@@ -14,20 +14,20 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from mcpserve import log
 from mcpserve.bound import CallFailed, NotTried, Outcome
 from mcpserve.errors import PluginError
 from mcpserve.isolation import wire
+from mcpserve.isolation.calling import caller, outcome
 from mcpserve.isolation.environment import command, environment
-from mcpserve.questions import CannotAsk, InputRequired, Transcript
 from mcpserve.registry import ToolCall
-from mcpserve.resources import ResourceNotFound
-from mcpserve.tools import ToolContext, ToolError, WrongArguments
+from mcpserve.tools import ToolContext
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT = 60.0
-"""Seconds for a worker to load its plugin."""
+START_TIMEOUT = 30.0
+"""Seconds for a worker to start, beside those that it has to load its plugin."""
+END_TIMEOUT = 1.0
+"""Seconds for a worker that closed its pipe to be gone."""
 STUCK_TIMEOUT = 2.0
 """Seconds in which a worker must have ended a call that was cancelled; else it is killed."""
 CLOSE_TIMEOUT = 4.0
@@ -135,7 +135,7 @@ class Host:
     async def _spawn(self) -> tuple[Process, wire.Ready]:
         name = self._start.plugin
         process = await asyncio.create_subprocess_exec(
-            *command(name),
+            *command(),
             stdin=PIPE,
             stdout=PIPE,
             env=environment(),
@@ -144,13 +144,14 @@ class Host:
         )
         self._process = process
         self._send({"start": self._start})
+        limit = START_TIMEOUT + self._start.settings.load_timeout.total_seconds()
         try:
-            async with asyncio.timeout(START_TIMEOUT):
+            async with asyncio.timeout(limit):
                 ready = wire.Ready.model_validate((await self._receive(process))["ready"])
-        except (TimeoutError, EOFError, ValueError, KeyError) as error:
+        except (TimeoutError, EOFError, ValueError, KeyError, TypeError) as error:
+            why = await reason(error, process)
             await self._end(process)
-            reason = "it did not start in time" if isinstance(error, TimeoutError) else "it ended"
-            raise PluginError(name, f"isolation: its process cannot be used: {reason}") from None
+            raise PluginError(name, f"isolation: its process cannot be used: {why}") from None
         except BaseException:
             await self._end(process)
             raise
@@ -260,6 +261,8 @@ class Host:
         self._process = None
         self._is_ready = False
         await process.wait()
+        # asyncio itself would not, while nobody reads what the worker wrote last.
+        process._transport.close()  # type: ignore[attr-defined]
         for running in self._calls.values():
             if not running.ended.done():
                 text = "It crashed while it worked. Try again, perhaps with less."
@@ -267,36 +270,16 @@ class Host:
         self._calls.clear()
 
 
-def caller(context: ToolContext | None) -> dict[str, Any]:
-    """Return who calls, for the worker."""
-    if context is None:
-        return {"principal": {"client_id": "", "subject": "", "scopes": []}}
-    return {
-        "principal": context.principal,
-        "trace": context.trace,
-        "request_id": log.request_id.get(),
-        "interview": context.interview.brief,
-    }
-
-
-def outcome(ended: wire.Ended, context: ToolContext | None) -> Any:
-    """Return the result, or raise what the function raised."""
-    text = ended.text
-    if ended.failure is None:
-        return ended.result
-    match ended.failure:
-        case "asked" if context:
-            transcript = Transcript(answered=ended.answered)
-            context.interview.adopt(opened=ended.opened, transcript=transcript)
-            raise InputRequired
-        case "tool error":
-            raise ToolError(text)
-        case "wrong arguments":
-            raise WrongArguments(text)
-        case "not found":
-            raise ResourceNotFound(text)
-        case "cannot ask":
-            raise CannotAsk(text, ended.required)
-        case failure:
-            known = Outcome.TIMEOUT if failure == "timeout" else Outcome.CRASH
-            raise CallFailed(known, text)
+async def reason(error: Exception, process: Process) -> str:
+    """Return why a worker cannot be used."""
+    if isinstance(error, TimeoutError):
+        return "it did not start in time"
+    if not isinstance(error, EOFError):
+        return f"it talks {type(error).__name__}"
+    try:
+        async with asyncio.timeout(END_TIMEOUT):
+            code = await process.wait()
+    except TimeoutError:
+        return "it closed its pipe to the server"
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"it ended with {how} while it loaded the plugin"

@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, GetPromptResult, ReadResourceResult
 from pydantic.fields import FieldInfo
 
 from mcpserve.completion import Completer
+from mcpserve.config_keys import Schema
 from mcpserve.isolation.host import Host
 from mcpserve.isolation.wire import REQUESTED, Offered, Start
 from mcpserve.prompts import Prompt
@@ -115,6 +116,7 @@ class Isolated:
 
     offers: Sequence[Offer]
     observers: Sequence[Observer]
+    config_schema: Schema | None
 
     async def handed_over(self, kind: Kind) -> list[Offer]:
         """Return what it offers of one kind."""
@@ -130,7 +132,7 @@ async def isolated(start: Start, exit_stack: AsyncExitStack) -> Isolated:
     exit_stack.push_async_callback(host.close)
     ready = await host.open()
     offers = [remote(host, offered) for offered in ready.offers]
-    return Isolated(offers, [host.observe] if ready.observes else [])
+    return Isolated(offers, [host.observe] if ready.observes else [], ready.config_schema)
 
 
 def remote(host: Host, offered: Offered) -> Offer:

@@ -53,6 +53,7 @@ class Call(BaseModel):
     arguments: dict[str, Any]
     principal: Principal
     trace: dict[str, str] = {}
+    locale: str | None = None
     request_id: str = ""
     interview: Asked = Asked()
 
@@ -77,6 +78,7 @@ class Ready(BaseModel):
 
     offers: list[Offered] = []
     observes: bool = False
+    config_schema: dict[str, Any] | None = None
     problem: str | None = None
 
 

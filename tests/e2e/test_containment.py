@@ -5,12 +5,14 @@ import threading
 import time
 from contextlib import asynccontextmanager
 
+import misbehaving
 import pytest
 from isolated import install
 from mcp_client import McpClient
+from reloads import PLUGIN, changing
 from serving import Flow, serving
 
-from mcpserve import ToolContext, hookimpl, loop, tool
+from mcpserve import ToolContext, hookimpl, loading, loop, tool
 
 
 class Bad:
@@ -22,7 +24,7 @@ class Bad:
         self.thread = threading.Event()
 
     @hookimpl
-    def mcpserve_tools(self):
+    async def mcpserve_tools(self):
         """See the hook."""
         running = asyncio.get_running_loop()
 
@@ -105,13 +107,14 @@ class Others:
     def __init__(self, server, client, tokens):
         self.flow = Flow(server)
         self.client = client
+        self.tool = "quick"
         self.tokens = tokens
 
     async def are_served(self):
         """Call another plugin and refresh a token, within a generous time."""
         async with asyncio.timeout(10):
-            answer = await self.client.call("quick")
-            assert answer.json()["result"]["content"][0]["text"] == "here"
+            answer = await self.client.call(self.tool)
+            assert not answer.json()["result"].get("isError")
             refreshed = await self.flow.refresh(self.tokens["refresh_token"])
             assert refreshed.status_code == 200
             self.tokens = refreshed.json()
@@ -181,3 +184,141 @@ async def test_a_tool_that_never_stops_does_not_hold_up_the_end_of_the_server(ds
         await asyncio.wait([call], timeout=5)
         assert client.server.services.drain.active == 0
         bad.over.set()
+
+
+MISBEHAVIOUR = sorted(misbehaving.BEHAVIOURS)
+LONGEST = 3.0
+"""Seconds that nobody else may have to wait, on a busy machine."""
+
+
+def calls(client, name):
+    """Return a request of each kind that comes to what this plugin offers."""
+    of = {"name": name, "arguments": {"what": "x"}}
+    completed = {
+        "ref": {"type": "ref/prompt", "name": name},
+        "argument": {"name": "what", "value": "x"},
+    }
+    return [
+        client.message("tools/call", {"name": name, "arguments": {}}, "token"),
+        client.message("resources/read", {"uri": f"bad://{name}"}, "token"),
+        client.message("prompts/get", of, "token"),
+        client.message("completion/complete", completed),
+    ]
+
+
+async def longest_wait(server, *names):
+    """Let plugins misbehave in each kind of call at once; return how long others ever waited."""
+    client = await McpClient.authorized(server)
+    tokens = await Flow(server).tokens(scope="mcp.tools.call offline_access")
+    others = Others(server, client, tokens)
+    await others.are_served()
+    messages = [message for name in names for message in calls(client, name)]
+    running = [asyncio.create_task(client.post(message)) for message in messages]
+    waited = []
+    while not waited or not all(call.done() for call in running):
+        began = time.monotonic()
+        await others.are_served()
+        waited.append(time.monotonic() - began)
+        assert sum(waited) < 30
+    answers = [call.result() for call in running]
+    assert {answer.status_code for answer in answers} == {200}
+    return max(waited)
+
+
+@pytest.fixture
+def released():
+    """Let plugins in this process end what they do when the test ends."""
+    misbehaving.over = asyncio.Event()
+    misbehaving.ended.clear()
+    yield
+    misbehaving.ended.set()
+
+
+@pytest.mark.parametrize("name", MISBEHAVIOUR)
+async def test_each_misbehaviour_in_each_kind_of_call_leaves_others_alone(dsn, name, released):
+    bad = misbehaving.Misbehaving(name)
+    settings = {"good": {}, "bad": {"timeout": "0.5s", "concurrency": 4}}
+    plugins = {"good": Good(), "bad": bad}
+    async with serving(dsn, {"plugins": settings}, made=plugins) as server:
+        assert await longest_wait(server, name) < LONGEST
+        misbehaving.over.set()
+    assert bad.begun == {"tool", "resource", "prompt", "completion"}
+
+
+async def test_all_misbehaviour_in_a_process_of_its_own_leaves_others_alone(
+    dsn, tmp_path, monkeypatch
+):
+    about = tmp_path / "misbehaving-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[mcpserve]\nbad = misbehaving:everything\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    apart = {"isolation": "process", "timeout": "0.5s", "concurrency": 20}
+    settings = {"good": {}, "bad": apart}
+    async with serving(dsn, {"plugins": settings}, made={"good": Good()}) as server:
+        assert await longest_wait(server, *MISBEHAVIOUR) < LONGEST
+
+
+class Slow:
+    """A plugin whose hook takes long; finding it takes as long."""
+
+    is_beside_a_server = False
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+        self.is_beside_a_server = loading.serves.get()
+        time.sleep(1.2)
+        return []
+
+
+async def test_a_reload_that_loads_a_slow_plugin_holds_up_nobody(dsn):
+    slow = Slow()
+    async with changing(dsn) as changed:
+
+        def find(name):
+            if name == PLUGIN:
+                return changed.plugin
+            time.sleep(1.2)
+            return slow
+
+        changed.find = find
+        client = await McpClient.authorized(changed.server)
+        tokens = await Flow(changed.server).tokens(scope="mcp.tools.call offline_access")
+        others = Others(changed.server, client, tokens)
+        others.tool = "first"
+        plugins = {PLUGIN: {"config": {"number": 2}}, "slow": {}}
+        reloading = asyncio.create_task(changed.reload(2, plugins=plugins))
+        waited = []
+        while not reloading.done():
+            began = time.monotonic()
+            await others.are_served()
+            waited.append(time.monotonic() - began)
+        assert reloading.result().problems == ()
+        assert sum(waited) > 2
+        assert max(waited) < 1
+    assert slow.is_beside_a_server
+
+
+async def test_a_reload_that_loads_a_plugin_that_hangs_keeps_the_old_set_and_says_why(dsn):
+    release = threading.Event()
+    async with changing(dsn) as changed:
+
+        def find(name):
+            if name == PLUGIN:
+                return changed.plugin
+            release.wait(20)
+            return Slow()
+
+        changed.find = find
+        client = await McpClient.authorized(changed.server)
+        plugins = {PLUGIN: {"config": {"number": 2}}, "slow": {"load_timeout": "0.2s"}}
+        async with asyncio.timeout(5):
+            outcome = await changed.reload(2, plugins=plugins)
+        assert outcome.generation == 1
+        (problem,) = outcome.problems
+        assert problem.startswith("plugins.slow: import took longer than 0.2 s, it is at ")
+        assert "(find)" in problem
+        answer = await client.call("first")
+        assert answer.json()["result"]["structuredContent"] == {"result": 1}
+        release.set()

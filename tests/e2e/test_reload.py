@@ -294,21 +294,34 @@ async def test_what_is_done_once_is_done_by_the_set_that_serves(dsn):
 
 
 async def test_what_ends_all_plugins_is_noticed_of_the_set_that_serves(dsn):
-    async with changing(dsn, config={"crash": True}) as changed:
+    async with changing(dsn) as changed:
         client = await McpClient.authorized(changed.server)
         running = asyncio.create_task(client.call("long"))
-        first = changed.plugin.opened[0]
+        first, old = changed.plugin.opened[0], changed.generations.current
         await first.begun.wait()
-        await changed.reload(2, config={"crash": True})
+        await changed.reload(2)
+        old.life.task.cancel()
         first.release.set()
         async with asyncio.timeout(5):
             while len(changed.generations.all) > 1:
                 await asyncio.sleep(0.01)
         await asyncio.wait([running])
         assert not changed.generations.lost.is_set()
-        changed.plugin.opened[1].release.set()
+        changed.generations.current.life.task.cancel()
         async with asyncio.timeout(5):
             await changed.generations.lost.wait()
+
+
+async def test_a_plugin_that_ended_by_itself_is_out_of_order_until_the_next_reload(dsn):
+    async with changing(dsn, config={"crash": True}) as changed:
+        client = await McpClient.authorized(changed.server)
+        changed.plugin.opened[0].release.set()
+        async with asyncio.timeout(5):
+            while not (await client.call("first")).json()["result"].get("isError"):
+                await asyncio.sleep(0.01)
+        assert not changed.generations.lost.is_set()
+        await changed.reload(2)
+        assert not (await client.call("first")).json()["result"].get("isError")
 
 
 def install(folder, version):

@@ -99,7 +99,7 @@ def test_errors_come_first_and_fail(project):
     [
         (["nothing"], "nothing is neither an installed plugin (", 1),
         (["calculator", "--arg", "a=1"], "--arg needs --call", 2),
-        (["calculator", "--call", "x", "--arg", "a"], "'a' is not like name=value", 2),
+        (["calculator", "--call", "x", "--arg", "a"], "--arg a: must be NAME=VALUE", 2),
         (["calculator", "--timeout", "0"], "0", 2),
     ],
 )
@@ -178,6 +178,8 @@ async def test_a_plugin_that_cannot_be_closed_is_told(gallery):
     found, _ = await probed("fails_to_close")
     told = [finding.told for finding in found if finding.rule is rules.CLOSE]
     assert told == ["fails while it is closed: ConnectionError: gone"]
+    told = [finding.told for finding in found if finding.rule is rules.NOTHING]
+    assert told == ["hands over nothing in mcpserve_tools; is a `return` missing?"]
 
 
 def test_every_rule_is_in_the_reference_as_it_is():

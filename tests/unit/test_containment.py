@@ -161,19 +161,3 @@ async def test_a_task_that_does_not_stop_does_not_hold_up_the_close_of_its_plugi
         await made.containment.tasks.close()
     assert "plugin plugin: 1 tasks do not stop" in caplog.text
     release.set()
-
-
-async def test_a_clean_up_that_hangs_or_exits_does_not_keep_others_from_theirs(caplog, monkeypatch):
-    monkeypatch.setattr(plugins, "CLOSE_TIMEOUT", 0.05)
-    closed = []
-
-    async def leave():
-        raise SystemExit(3)
-
-    for name, clean_up in (("hanging", forever), ("exiting", leave)):
-        resources = AsyncExitStack()
-        resources.callback(closed.append, name)
-        resources.push_async_callback(clean_up)
-        await plugins.close(name, resources)
-        assert f"plugin {name} failed while closing" in caplog.text
-    assert closed == ["hanging", "exiting"]

@@ -87,13 +87,24 @@ def test_a_task_that_does_not_stop_does_not_hold_up_the_end(monkeypatch, caplog)
     left.append(None)
 
 
-def test_a_thread_of_an_executor_does_not_keep_the_process():
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "asyncio.get_running_loop().run_in_executor(None, wait)",
+        "threading.Thread(target=wait).start()",
+        "threading.Thread(target=lambda: pool.submit(wait), daemon=True).start()",
+    ],
+)
+def test_a_thread_does_not_keep_the_process(begin):
     program = """
-        import asyncio, threading
+        import asyncio, sys, threading
+        from concurrent.futures import ThreadPoolExecutor
         from mcpserve import loop
 
+        pool, wait = ThreadPoolExecutor(), threading.Event().wait
+
         async def main():
-            asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 60)
+            eval(sys.argv[1])
             await asyncio.sleep(0.05)
 
         loop.run(main())
@@ -101,10 +112,57 @@ def test_a_thread_of_an_executor_does_not_keep_the_process():
         loop.leave()
     """
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [sys.executable, "-c", textwrap.dedent(program), begin],
         timeout=30,
         check=True,
         capture_output=True,
         text=True,
     )
     assert ended.stdout == "served\n"
+
+
+def test_a_task_that_stops_the_loop_does_not_end_the_server(caplog):
+    async def main():
+        running = asyncio.get_running_loop()
+        running.stop()
+        await asyncio.sleep(0)
+        running.call_soon(running.stop)
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="already running"):
+            running.run_until_complete(running.create_future())
+        with pytest.raises(RuntimeError, match="running event loop"):
+            running.close()
+        return "still here"
+
+    assert loop.run(main()) == "still here"
+    assert caplog.text.count("the server goes on after loop.stop()") == 2
+
+
+ENDING = """
+    import asyncio, os, signal, sys, threading, time
+    from mcpserve import loop, serving
+
+    async def main():
+        with loop.last_resort() as end_in, serving.stop_signals(lambda: end_in(0.3)) as (stop, _):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            if sys.argv[1] == "blocks":
+                time.sleep(60)
+            await stop.wait()
+            if sys.argv[1] == "blocks at the end":
+                time.sleep(60)
+
+    loop.run(main())
+"""
+
+
+@pytest.mark.parametrize(("does", "line"), [("blocks", 9), ("blocks at the end", 12)])
+def test_a_signal_ends_the_process_in_time_even_while_the_loop_is_blocked(does, line):
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ENDING), does],
+        timeout=30,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 70
+    assert ended.stderr == f"ended by force, this does not end: <string>:{line} (main)\n"

@@ -1,0 +1,10 @@
+"""Waits when it is imported, for what never comes."""
+
+import threading
+
+
+def connect():
+    threading.Event().wait()
+
+
+connect()

@@ -1,0 +1,10 @@
+"""Has a hook that nobody sees."""
+
+
+def forecast() -> str:
+    """Forecast."""
+    return "sun"
+
+
+def mcpserve_tools():
+    return [forecast]
