@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from mcpserve.errors import PluginError
 from mcpserve.hooks import PROJECT, reason
 
@@ -23,16 +25,33 @@ class Installed:
 
 
 def installed() -> list[Installed]:
-    """Every plugin that is installed, by name. Imports none of them."""
-    found = {
-        (entry_point.name, distribution.name): Installed(
-            entry_point.name, entry_point, distribution.name, distribution.version
-        )
-        for distribution in reversed(list(distributions()))
-        for entry_point in distribution.entry_points
-        if entry_point.group == PROJECT
-    }
+    """Every plugin that is installed, by name. Imports none of them.
+
+    Of a distribution that is on the path more than once, the first is what Python imports.
+    """
+    found: dict[tuple[str, str], Installed] = {}
+    for distribution in distributions():
+        offered = plugins_of(distribution)
+        if not offered or not distribution.name or not is_first(distribution):
+            continue
+        name = canonicalize_name(distribution.name)
+        for entry_point in offered:
+            plugin = Installed(
+                entry_point.name, entry_point, distribution.name, distribution.version
+            )
+            found.setdefault((entry_point.name, name), plugin)
     return [found[key] for key in sorted(found)]
+
+
+def plugins_of(distribution: Distribution) -> list[EntryPoint]:
+    """Return the plugins that a distribution offers."""
+    return [entry for entry in distribution.entry_points if entry.group == PROJECT]
+
+
+def is_first(distribution: Distribution) -> bool:
+    """Whether no other copy of it is before it on the path."""
+    first = next(iter(distributions(name=distribution.name)), distribution)
+    return first.locate_file("") == distribution.locate_file("")
 
 
 @dataclass(frozen=True)
