@@ -84,8 +84,8 @@ Kubernetes sets beside a Service called `mcpserve`, such as `MCPSERVE_SERVICE_HO
 
 References work in every text of the file, also in the middle, and are resolved after the YAML was
 read: nothing in a password can change the structure. They do not work in environment variables.
-A path that is relative, in `${file:PATH}`, `data_dir` or `tools_lock`, begins at the folder of the
-file.
+A path that is relative, in `${file:PATH}`, `data_dir`, `plugins_dir` or `tools_lock`, begins at the
+folder of the file.
 
 The client that `AUTO_SEED_CLIENT_ID`, `AUTO_SEED_CLIENT_NAME`, `AUTO_SEED_CLIENT_SECRET` and
 `AUTO_SEED_REDIRECT_URIS` describe is added to `oauth.clients.configured`, in place of one with the

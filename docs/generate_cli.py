@@ -26,7 +26,7 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Com
         context = click.Context(command)
         for name in command.list_commands(context):
             below = command.get_command(context, name)
-            if below is not None:
+            if below is not None and not below.hidden:
                 yield from commands(below, f"{path} {name}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry.trace import Tracer
 from tornado.httpserver import HTTPServer
 
-from mcpserve import control, lag, migrate, pinning, serving, tracing
+from mcpserve import control, lag, loop, migrate, pinning, plugins_dir, serving, tracing
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
@@ -44,6 +44,9 @@ from mcpserve.web.front import Front
 from mcpserve.web.services import Drain, Limits
 
 logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 15.0
+"""Seconds after the grace in which everything closes, unless a plugin blocks the event loop."""
 
 WATCH_INTERVAL = 1.0
 """Seconds after which a dead embedded database is noticed."""
@@ -91,6 +94,8 @@ async def open_services(
         spans = await exit_stack.enter_async_context(
             tracer or tracing.open_tracer(settings.tracing)
         )
+        for warning in plugins_dir.warnings(settings.plugins_folder):
+            logger.warning("%s", warning)
         loaded = await pinning.load(settings, exit_stack, find)
         for unapproved in loaded.unapproved:
             logger.warning("%s", unapproved)
@@ -176,6 +181,7 @@ async def serve(
     may need.
     """
     async with AsyncExitStack() as exit_stack:
+        end_in = exit_stack.enter_context(loop.last_resort())
         db = await exit_stack.enter_async_context(
             open_database(settings.database, dsn, migrates=supervised is not None)
         )
@@ -194,12 +200,18 @@ async def serve(
             exit_stack.callback(opened.close)
         await prepare(first.services)
         generations = Generations(first, duties, closed=settle)
+        # Until the plugins are closed, which may block as well.
+        exit_stack.enter_context(lag.watching(lambda: generations.tasks))
         exit_stack.push_async_callback(generations.close)
         reloader = Reloader(generations, read=read, opening=opening, prepare=prepare)
-        stop, hurry = exit_stack.enter_context(serving.stop_signals())
+
+        def told_to_stop() -> None:
+            server = generations.current.services.settings.server
+            end_in(server.shutdown_grace.total_seconds() + CLOSE_TIMEOUT)
+
+        stop, hurry = exit_stack.enter_context(serving.stop_signals(told_to_stop))
         wanted = asyncio.Event()
         exit_stack.enter_context(serving.hang_up_signal(wanted.set, stop.set))
-        exit_stack.enter_context(lag.watching(lambda: generations.tasks))
         http_server = serving.listen(generations.front, sockets)
         if supervised:
             exit_stack.enter_context(every(WATCH_INTERVAL, as_job(supervised.look_after)))

@@ -14,7 +14,7 @@ from mcpserve.config_report import shown
 from mcpserve.registry import Registry
 from mcpserve.settings import Settings
 
-AT_START = ("server.host", "server.port", "data_dir", "database", "tracing")
+AT_START = ("server.host", "server.port", "data_dir", "plugins_dir", "database", "tracing")
 """What takes effect at the next start only."""
 
 FROZEN = frozenset(

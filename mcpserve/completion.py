@@ -40,6 +40,11 @@ class Completable(Offer):
             raise ValueError(f"{self.kind} {self.name!r}: argument {argument!r} {problem}")
 
         def register(completer: SomeCompleter) -> SomeCompleter:
+            if not takes_two(completer):
+                raise TypeError(
+                    f"{self.kind} {self.name!r}: what completes {argument!r} must take two "
+                    "arguments: what has been typed, and the other arguments by name"
+                )
             self.completers[argument] = completer
             return completer
 
@@ -72,6 +77,17 @@ class Completable(Offer):
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`Offer`. What looks like JSON is text all the same."""
         return self.metadata.arg_model.model_validate(dict(arguments)).model_dump_one_level()
+
+
+def takes_two(completer: Callable[..., Any]) -> bool:
+    """Whether it can be called with two arguments, beside the ``self`` that it may lack."""
+    signature = inspect.signature(completer)
+    lacking = begins_with_self(list(signature.parameters.values()))
+    try:
+        signature.bind(*[None] * (2 + lacking))
+    except TypeError:
+        return False
+    return True
 
 
 def of_object(completer: Callable[..., Any], instance: object) -> Completer:

@@ -4,7 +4,6 @@ The only module that reads the settings' environment. Later wins: defaults, the 
 names of the environment (``PORT``), ``MCPSERVE_SECTION__KEY``. No message shows a value.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from mcpserve.config_yaml import YAMLError, parse_value, read_file, reason
 from mcpserve.errors import ConfigError
 from mcpserve.setting_types import NUMBER
-from mcpserve.settings import Settings, explain
+from mcpserve.settings import PluginSettings, Settings, did_you_mean, explain
 
 PREFIX = "MCPSERVE_"
 NOT_SETTINGS = frozenset({"MCPSERVE_CONFIG", "MCPSERVE_PG_BIN", "MCPSERVE_TEST_DSN"})
@@ -284,7 +283,10 @@ def validate(draft: Draft) -> Settings:
 
 
 def suggestion(loc: Sequence[int | str]) -> str:
-    """Return ``; did you mean 'port'?`` when a setting beside ``loc`` has a name like it."""
+    """Return ``; did you mean 'port'?`` when a setting beside ``loc`` has a name like it.
+
+    Of a plugin, else where its own settings belong.
+    """
     kind: Any = Settings
     for part in loc[:-1]:
         fields = getattr(kind, "model_fields", {})
@@ -292,8 +294,10 @@ def suggestion(loc: Sequence[int | str]) -> str:
             kind = fields[part].annotation
         else:
             kind = next(item for item in get_args(kind) if hasattr(item, "model_fields"))
-    near = difflib.get_close_matches(str(loc[-1]).lower(), kind.model_fields, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(str(loc[-1]), kind.model_fields)
+    if kind is PluginSettings and not hint:
+        return "; a plugin's own settings stand below its config:"
+    return hint
 
 
 def origin(sources: Mapping[str, str], key: str, line: str) -> str:
@@ -314,10 +318,11 @@ def origin(sources: Mapping[str, str], key: str, line: str) -> str:
 
 
 def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
-    """Return the settings with ``data_dir`` and ``tools_lock`` below the folder of the file."""
+    """Return the settings with every path below the folder of the file."""
     update: dict[str, object] = {"data_dir": absolute("data_dir", settings.data_dir, folder)}
-    if lock := settings.tools_lock:
-        update["tools_lock"] = str(absolute("tools_lock", Path(lock), folder))
+    for key in ("plugins_dir", "tools_lock"):
+        if path := getattr(settings, key):
+            update[key] = str(absolute(key, Path(path), folder))
     return settings.model_copy(update=update)
 
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
-from mcpserve.config import Loaded, leaves
+from mcpserve.config import Loaded, leaves, within
+from mcpserve.config_keys import Schema, keys, with_defaults
 from mcpserve.settings import Settings
 
 PRIVATE_WORDS = r"(?:auth|cookie|credential|key|passw|secret|token)"
@@ -21,20 +20,34 @@ ANNOTATIONS = frozenset({"title", "description", "default", "examples"})
 """What a JSON Schema says without restricting anything."""
 
 
-def effective(loaded: Loaded) -> str:
-    """Return every setting as ``key: value   # source``, without secrets."""
+def effective(loaded: Loaded, schemas: Mapping[str, Schema] | None = None) -> str:
+    """Return every setting as ``key: value   # source``, without secrets.
+
+    Of a plugin with a schema here its own defaults too.
+    """
+    tree = loaded.settings.model_dump()
+    secret: set[str] = set()
+    for name, schema in (schemas or {}).items():
+        plugin = tree["plugins"][name]
+        plugin["config"] = with_defaults(plugin["config"], schema)
+        secret |= {f"plugins.{name}.config.{each.key}" for each in keys(schema) if each.secret}
     return "\n".join(
-        f"{key}: {shown(key, value)}   # {loaded.sources.get(key, 'default')}"
-        for key, value in leaves(loaded.settings.model_dump())
+        f"{key}: {shown(key, value, is_secret=any(within(key, each) for each in secret))}"
+        f"   # {loaded.sources.get(key, 'default')}"
+        for key, value in leaves(tree)
     )
 
 
-def shown(key: str, value: object) -> str:
+def shown(key: str, value: object, *, is_secret: bool = False) -> str:
     """Return a value as JSON. What is declared secret, or sounds like it, is masked."""
+    return json.dumps(visible(key, value, is_secret=is_secret), ensure_ascii=False, default=str)
+
+
+def visible(key: str, value: object, *, is_secret: bool = False) -> object:
+    """Return a value as it may be seen."""
     plugin, _, name = key.partition(".config.")
-    if value and plugin.startswith("plugins.") and PRIVATE_NAME.search(name):
-        value = MASK
-    return json.dumps(masked(value), ensure_ascii=False, default=str)
+    sounds_so = plugin.startswith("plugins.") and PRIVATE_NAME.search(name)
+    return MASK if value and (is_secret or sounds_so) else masked(value)
 
 
 def masked(value: object) -> object:
@@ -46,16 +59,20 @@ def masked(value: object) -> object:
     return PRIVATE_TEXT.sub(lambda found: (found["name"] or "") + MASK, value)
 
 
-def json_schema(plugin_models: Mapping[str, type[BaseModel]] | None = None) -> dict[str, Any]:
-    """Return the JSON Schema of ``config.yaml``, with the config model of each plugin in place."""
+def json_schema(
+    plugin_schemas: Mapping[str, Schema] | None = None, others: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the JSON Schema of ``config.yaml``, with that of each plugin's config in its place.
+
+    ``others`` are names of plugins of which no more is known.
+    """
     schema = accepting_empty_sections(Settings.model_json_schema())
     definitions = schema["$defs"]
     entry = definitions["PluginSettings"]
-    entries = {}
-    for name, model in (plugin_models or {}).items():
-        config = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
-        for title, definition in config.pop("$defs", {}).items():
-            definitions[f"{name}.{title}"] = definition
+    entries: dict[str, Any] = {name: {"$ref": "#/$defs/PluginSettings"} for name in others}
+    for name, plugin in (plugin_schemas or {}).items():
+        config = dict(plugin)
+        definitions |= config.pop("$defs", {})
         # Not a $ref with `config` beside it: editors read that in different ways.
         entries[name] = {
             **entry,

@@ -145,7 +145,7 @@ def resource_from_function(function: Function, *, uri: str, **told: Any) -> Reso
     made = Resource(uri=uri, **describe(Resource.kind, function, structured_output=False, **told))
     variables = set(made.template.variable_names)
     if not (SCHEME.match(uri) if variables else URI.fullmatch(uri)):
-        raise ValueError(f"resource {made.name!r}: {uri!r} is no URI")
+        raise ValueError(f"resource {made.name!r}: {uri!r} is no URI such as notes://{{name}}")
     if variables != set(made.arguments):
         raise ValueError(
             f"resource {made.name!r}: {uri!r} has the arguments {told_names(variables)}, "

@@ -5,6 +5,7 @@ A parser returns what the setting holds, or raises :class:`ValueError` with what
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
@@ -58,36 +59,30 @@ def format_duration(value: timedelta) -> str:
     return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
 
 
-def parse_lifetime(value: object) -> timedelta:
-    """Accept a duration in which something can happen."""
-    lifetime = parse_duration(value)
-    if lifetime < timedelta(seconds=1):
-        raise ValueError("must be at least 1s")
-    return lifetime
+def duration_within(
+    *, least: timedelta = timedelta(0), most: timedelta = LONGEST_DURATION
+) -> Callable[[object], timedelta]:
+    """Return a parser of durations that refuses shorter and longer ones."""
+
+    def parse(value: object) -> timedelta:
+        duration = parse_duration(value)
+        if duration < least:
+            raise ValueError(f"must be at least {format_duration(least)}")
+        if duration > most:
+            raise ValueError(f"must be {format_duration(most)} at most")
+        return duration
+
+    return parse
 
 
-def parse_code_lifetime(value: object) -> timedelta:
-    """RFC 6749 §4.1.2 recommends ten minutes at most."""
-    lifetime = parse_lifetime(value)
-    if lifetime > timedelta(minutes=10):
-        raise ValueError("must be 10m at most")
-    return lifetime
-
-
-def parse_reuse_window(value: object) -> timedelta:
-    """Refuse a long one: a repeated answer needs its access token, which cleanup deletes."""
-    window = parse_duration(value)
-    if window > timedelta(hours=1):
-        raise ValueError("must be 1h at most")
-    return window
-
-
-def parse_events_kept(value: object) -> timedelta:
-    """Refuse a short time: what the database keeps, cleanup cannot delete."""
-    kept = parse_duration(value)
-    if kept < timedelta(days=30):
-        raise ValueError("must be at least 30d")
-    return kept
+parse_lifetime = duration_within(least=timedelta(seconds=1))
+"""A duration in which something can happen."""
+parse_code_lifetime = duration_within(least=timedelta(seconds=1), most=timedelta(minutes=10))
+"""RFC 6749 §4.1.2 recommends ten minutes at most."""
+parse_reuse_window = duration_within(most=timedelta(hours=1))
+"""No long one: a repeated answer needs its access token, which cleanup deletes."""
+parse_events_kept = duration_within(least=timedelta(days=30))
+"""No short time: what the database keeps, cleanup cannot delete."""
 
 
 def parse_timeout(value: object) -> timedelta:
@@ -208,6 +203,27 @@ def parse_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def fitting(pattern: str, words: str) -> Callable[[str], str]:
+    """Return a parser of text that tells in words what fits the pattern."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return parse
+
+
+def as_pattern(pattern: str) -> WithJsonSchema:
+    """Tell editors the pattern."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+TOOL_NAME = "[A-Za-z0-9_.-]{1,128}"
+CLIENT_ID = "[!-~]{1,200}"
+HEADER_NAME = "[A-Za-z0-9_-]{1,100}"
+APPS_CHALLENGE = "[!-~]{0,1000}"
+
 AS_TEXT = PlainSerializer(format_duration)
 AS_SCHEMA = WithJsonSchema({"type": ["string", "number"], "examples": ["15m"]})
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AS_TEXT, AS_SCHEMA]
@@ -228,12 +244,27 @@ CorsOrigin = Annotated[str, AfterValidator(parse_cors_origin)]
 Host = Annotated[str, AfterValidator(parse_host)]
 Network = Annotated[str, AfterValidator(parse_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-ClientId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+ToolName = Annotated[
+    str, AfterValidator(fitting(TOOL_NAME, "1 to 128 of A-Z a-z 0-9 _ . -")), as_pattern(TOOL_NAME)
+]
+ClientId = Annotated[
+    str,
+    AfterValidator(fitting(CLIENT_ID, "1 to 200 characters of printable ASCII without space")),
+    as_pattern(CLIENT_ID),
+]
 DocumentHost = Annotated[str, AfterValidator(parse_document_host)]
 HttpsUrl = Annotated[str, AfterValidator(parse_https_url)]
 CollectorUrl = Annotated[str, AfterValidator(parse_collector_url)]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+HeaderName = Annotated[
+    str,
+    AfterValidator(fitting(HEADER_NAME, "1 to 100 of A-Z a-z 0-9 _ -")),
+    as_pattern(HEADER_NAME),
+]
+AppsChallenge = Annotated[
+    str,
+    AfterValidator(fitting(APPS_CHALLENGE, "printable ASCII without space, 1000 at most")),
+    as_pattern(APPS_CHALLENGE),
+]
 HeaderValue = Annotated[SecretStr, AfterValidator(parse_header_value)]
 Key = Annotated[SecretStr, AfterValidator(parse_key)]
 Preset = Literal[

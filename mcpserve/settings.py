@@ -4,8 +4,12 @@
 ``config.yaml.example`` and ``docs/reference/config.md`` are generated from it.
 """
 
+import difflib
+import os
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +27,7 @@ from pydantic import (
 from mcpserve.setting_types import (
     LOOPBACK_HOSTS,
     PRESETS,
+    AppsChallenge,
     ChallengeForm,
     ClientId,
     CodeLifetime,
@@ -428,9 +433,8 @@ class McpSettings(Section):
         description="How a client is told that its token lacks a scope for a tool. http: 403 with "
         "WWW-Authenticate. tool: a result of the tool. auto: tool for ChatGPT, else http.",
     )
-    openai_apps_challenge: str = Field(
+    openai_apps_challenge: AppsChallenge = Field(
         "",
-        pattern=r"^[!-~]{0,1000}$",
         description="Token by which OpenAI verifies the domain of a plugin that is submitted to "
         "its directory, told at /.well-known/openai-apps-challenge.",
     )
@@ -511,6 +515,9 @@ class PluginSettings(Section):
     timeout: Timeout | None = Field(
         None, description="Longest time for one call, waiting for a slot included."
     )
+    load_timeout: Timeout = Field(
+        timedelta(seconds=30), description="Longest time for its import and its hooks together."
+    )
     concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
         16, description="Calls at a time; also the threads for plain functions."
     )
@@ -564,6 +571,11 @@ class Settings(Section):
         Path(".mcpserve"),
         description="Where the embedded database lives; relative to the folder of config.yaml.",
     )
+    plugins_dir: str = Field(
+        "",
+        description="Where mcpserve plugin install puts packages; relative to the folder of "
+        "config.yaml. Empty: plugins, in data_dir.",
+    )
     tools_lock: str = Field(
         "",
         description="The file with the tools as you reviewed them, such as tools.lock; relative to "
@@ -582,6 +594,11 @@ class Settings(Section):
         {}, description="Plugins by entry-point name; being listed is what loads one."
     )
 
+    @property
+    def plugins_folder(self) -> Path:
+        """Where packages beside those of the installation are; perhaps it is not there."""
+        return Path(os.path.abspath(self.plugins_dir or self.data_dir / "plugins"))
+
     @model_validator(mode="after")
     def _auto_approve_stays_at_home(self) -> "Settings":
         if self.oauth.auto_approve and not self.server.loopback:
@@ -591,11 +608,28 @@ class Settings(Section):
         return self
 
 
-def explain(error: ValidationError, *prefix: str) -> list[str]:
-    """One line for each problem, each starting with its key path. Never shows a value."""
+def explain(
+    error: ValidationError, *prefix: str, known: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """One line for each problem, each starting with its key path. Never shows a value.
+
+    ``known`` are settings by key path without the prefix, with their descriptions: these stand for
+    regular expressions, and those for what was mistyped.
+    """
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         path = ".".join(str(part) for part in (*prefix, *problem["loc"]) if part != "[key]")
         message = MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        setting = ".".join(part for part in problem["loc"] if isinstance(part, str))
+        if problem["type"] == "string_pattern_mismatch" and known.get(setting):
+            message = f"does not fit what it is for: {known[setting]}"
+        if problem["type"] == "extra_forbidden":
+            message += did_you_mean(setting, known)
         lines.append(f"{path}: {message}" if path else message)
     return lines
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'port'?`` if a known name is like this one; else nothing."""
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

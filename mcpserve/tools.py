@@ -1,9 +1,10 @@
 """What plugins offer, tools above all: a function, and what a client is told of it."""
 
+import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self, get_args, overload
 
@@ -92,6 +93,10 @@ class ToolContext:
     is the span of this call."""
 
     find_user: FindUser = field(default=no_user, repr=False)
+    locale: str | None = None
+    """The person's language and maybe region, as their client tells: a well-formed tag of BCP 47 in
+    its usual case, such as ``en-US``. A hint, which anybody can send: nothing to decide rights by.
+    """
 
     async def user(self) -> User | None:
         """Return the person who is behind this call, as far as they let the client know them.
@@ -236,6 +241,7 @@ def describe(
     name: str | None = None,
     description: str | None = None,
     scopes: Sequence[str] = (),
+    timeout: float | None = None,
     structured_output: bool | None = None,
     **told: Any,
 ) -> dict[str, Any]:
@@ -243,20 +249,28 @@ def describe(
 
     Raises :class:`TypeError` or :class:`ValueError` for a function that no client could call.
     """
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    if not callable(function):
+        raise TypeError(f"{kind}: {function!r} is no function")
+    name = name or getattr(function, "__name__", None)
+    if name is None:
+        raise TypeError(f"{kind}: {function!r} has no name, give it one: name=…")
+    with naming(f"{kind} {name!r}"):
+        parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     is_method = begins_with_self(parameters)
-    name = name or function.__name__
     for parameter in parameters:
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
             raise TypeError(f"{kind} {name!r}: {parameter} cannot be given by name")
-    if isinstance(scopes, str):
+    if isinstance(scopes, str) or not isinstance(scopes, Iterable):
         raise TypeError(f"{kind} {name!r}: scopes must be a list")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise TypeError(f"{kind} {name!r}: timeout must be a number of seconds, not {timeout!r}")
     context_parameter = next((p.name for p in parameters if p.annotation is ToolContext), None)
-    metadata = func_metadata(
-        function,
-        skip_names=[*([context_parameter] if context_parameter else []), *["self"] * is_method],
-        structured_output=structured_output,
-    )
+    with naming(f"{kind} {name!r}"):
+        metadata = func_metadata(
+            function,
+            skip_names=[*([context_parameter] if context_parameter else []), *["self"] * is_method],
+            structured_output=structured_output,
+        )
     arguments = type(
         metadata.arg_model.__name__,
         (metadata.arg_model,),
@@ -267,12 +281,31 @@ def describe(
         "function": function,
         "metadata": metadata.model_copy(update={"arg_model": arguments}),
         "description": description or inspect.getdoc(function),
-        "scopes": frozenset(parse_scope(scope) for scope in scopes),
+        "scopes": frozenset(checked_scope(scope, f"{kind} {name!r}") for scope in scopes),
+        "timeout": timeout,
         "context_parameter": context_parameter,
         "is_async": inspect.iscoroutinefunction(function),
         "is_method": is_method,
         **told,
     }
+
+
+@contextlib.contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Say of what goes wrong in the block where it is."""
+    try:
+        yield
+    except Exception as error:
+        # Without the address of a page of pydantic's, which stands below.
+        raise TypeError(f"{place}: {str(error).partition(chr(10) * 2)[0]}") from error
+
+
+def checked_scope(scope: object, place: str) -> str:
+    """Return a scope. Raises :class:`ValueError` for what is none (RFC 6749 §3.3)."""
+    try:
+        return parse_scope(scope if isinstance(scope, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{place}: the scope {scope!r} {error}") from None
 
 
 def begins_with_self(parameters: Sequence[inspect.Parameter]) -> bool:
@@ -380,10 +413,14 @@ def tool(
 def tool_from_function(function: Function, **told: Any) -> Tool:
     """See :func:`tool`."""
     made = Tool(**describe(Tool.kind, function, **told))
-    if problem := find_invalid_x_mcp_header(made.input_schema):
+    if not isinstance(made.annotations, ToolAnnotations | None):
+        raise TypeError(f"tool {made.name!r}: annotations must be ToolAnnotations(…)")
+    with naming(f"tool {made.name!r}"):
+        schema = made.input_schema
+    if problem := find_invalid_x_mcp_header(schema):
         raise ValueError(f"tool {made.name!r}: {problem}")
     # Up to 2025-11-25 a single tool with any other output makes the whole list invalid.
-    schema = made.metadata.output_schema
-    if schema and schema.get("type") != "object":
+    output = made.metadata.output_schema
+    if output and output.get("type") != "object":
         raise TypeError(f"tool {made.name!r} must return an object, such as a model with fields")
     return made

@@ -8,8 +8,8 @@ from typing import Any
 
 from mcpserve import Principal, Prompt, Resource, Tool, crypto, tool
 from mcpserve.bound import Bound, Containment
+from mcpserve.decisions import bind
 from mcpserve.errors import BadSeal
-from mcpserve.plugins import bind
 from mcpserve.protocol import Exchange, Headers
 from mcpserve.registry import Observer, PromptRegistry, Registry, ResourceRegistry, ToolRegistry
 from mcpserve.setting_types import ChallengeForm

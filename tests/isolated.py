@@ -37,7 +37,7 @@ def mcpserve_tools(config, exit_stack):
         await ctx.progress(1, 2, "half")
         user = await ctx.user()
         return {"text": f"{config.greeting} {name}", "user": user.name if user else "",
-                "client": ctx.principal.client_id}
+                "client": ctx.principal.client_id, "locale": ctx.locale or ""}
 
     async def ask(ctx: ToolContext) -> str:
         """Ask."""

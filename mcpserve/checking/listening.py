@@ -62,7 +62,7 @@ class Listener(logging.Handler):
         self.last_line = text.rpartition("\n")[2]
         if record.name == "asyncio" and text.startswith("Executing "):
             self.slow.append(text)
-        elif record.name == "mcpserve.plugins" and "failed while closing" in text:
+        elif record.name.startswith("mcpserve.") and "failed while closing" in text:
             self.closing.append(self.last_line)
         self.keep(text)
 

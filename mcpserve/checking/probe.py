@@ -29,6 +29,7 @@ from mcpserve.settings import PluginSettings
 
 SETTLING_SECONDS = 0.5
 """In which what was told to end may end."""
+HANDING_OVER = ("mcpserve_tools", "mcpserve_resources", "mcpserve_prompts")
 POOLS = ("asyncio_", "AnyIO worker thread")
 """Threads of pools that belong to the loop, not to the plugin."""
 
@@ -127,7 +128,11 @@ def nothing(loaded: plugins.LoadedPlugins, plugin: object) -> Iterator[Finding]:
     registry = loaded.registry
     offered = (*registry.tools, *registry.resources, *registry.prompts)
     if not offered and not hasattr(plugin, "mcpserve_tool_called"):
-        yield Finding(rules.NOTHING)
+        if hooks := [hook for hook in HANDING_OVER if hasattr(plugin, hook)]:
+            detail = f"hands over nothing in {', '.join(hooks)}; is a `return` missing?"
+            yield Finding(rules.NOTHING, detail=detail)
+        else:
+            yield Finding(rules.NOTHING)
 
 
 async def leftovers(before: set[threading.Thread]) -> AsyncIterator[Finding]:

@@ -19,7 +19,6 @@ from typing import Any
 from mcpserve.checking import package, rules, sources
 from mcpserve.checking.findings import Finding, from_json
 from mcpserve.checking.target import Target
-from mcpserve.errors import UsageError
 
 MEASURE = """\
 import sys, time
@@ -72,11 +71,8 @@ def check(
 ) -> list[Finding]:
     """Return what is wrong with a plugin, errors first.
 
-    ``seconds`` is the time for loading it, calling it and closing it. Raises
-    :class:`~mcpserve.errors.UsageError` in the single file, which has no Python to start.
+    ``seconds`` is the time for loading it, calling it and closing it.
     """
-    if getattr(sys, "frozen", False):
-        raise UsageError("the single file cannot check plugins; install mcpserve with pip for that")
     found = [finding for check in (*package.CHECKS, *sources.CHECKS) for finding in check(target)]
     found += probed(target, config, call, seconds=seconds)
     return sorted(dict.fromkeys(found), key=lambda finding: finding.rule.severity)

@@ -1,13 +1,13 @@
 """A sample call, and what is wrong with what came of it."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
+from mcpserve.arguments import arguments
 from mcpserve.bound import Outcome
 from mcpserve.checking import rules
 from mcpserve.checking.findings import Finding
@@ -15,7 +15,6 @@ from mcpserve.checking.listening import Listener
 from mcpserve.plugins import LoadedPlugins
 from mcpserve.registry import UnknownTool
 from mcpserve.testing.loading import LoadedPlugin
-from mcpserve.tools import Tool
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,11 @@ async def call(
     try:
         tool = loaded.registry.tools.get(sample["tool"]).offer
         result = await plugin.call(tool.name, **arguments(sample["arguments"], tool))
-    except (UnknownTool, LookupError) as error:
+    except UnknownTool as error:
+        known = ", ".join(bound.offer.name for bound in loaded.registry.tools) or "none"
+        yield Finding(rules.CALL_ERROR, place, f"cannot be called: {error} (tools: {known})")
+        return
+    except (LookupError, ValueError) as error:
         yield Finding(rules.CALL_ERROR, place, f"cannot be called: {error}")
         return
     await asyncio.sleep(0)  # a slow step is told after it
@@ -53,21 +56,6 @@ async def call(
     for check in CHECKS:
         for finding in check(Sample(place, plugin, result, listener)):
             yield finding
-
-
-def arguments(given: Mapping[str, str], tool: Tool) -> dict[str, Any]:
-    """Return what was typed as arguments: text where the tool takes text, else JSON if it is."""
-    properties = tool.input_schema["properties"]
-    return {name: value(text, properties.get(name, {})) for name, text in given.items()}
-
-
-def value(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return what was typed for an argument with this schema."""
-    wanted = {part.get("type") for part in (schema, *schema.get("anyOf", ()))}
-    try:
-        return text if "string" in wanted else json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def ended_well(sample: Sample) -> Iterator[Finding]:

@@ -160,6 +160,8 @@ def targets_at(path: Path) -> list[Target]:
                 "folder of the package instead, or install it and name the package"
             )
         return targets
+    if path.name == "__init__.py":
+        path = path.parent
     if path.suffix == ".py" or (path / "__init__.py").is_file():
         return [file_target(path)]
     raise UsageError(f"{path} is no Python module, no package, and has no pyproject.toml")

@@ -12,6 +12,7 @@ from mcpserve.cli import (
     client,
     database,
     grant,
+    installing,
     key,
     pinning,
     plugin_check,
@@ -65,3 +66,6 @@ for command in (
 ):
     main.add_command(command)
 tools.plugin_group.add_command(plugin_check.plugin_check)
+tools.plugin_group.add_command(installing.plugin_install)
+tools.plugin_group.add_command(installing.plugin_remove)
+main.add_command(installing.bundled_pip)

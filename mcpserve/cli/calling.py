@@ -12,8 +12,8 @@ from typing import Any
 import click
 from mcp_types import CallToolResult, TextContent
 
-from mcpserve import log, plugins
-from mcpserve.cli.arguments import arguments as parsed_arguments
+from mcpserve import language_tags, log, plugins
+from mcpserve.arguments import arguments as parsed_arguments
 from mcpserve.cli.common import Command, configured
 from mcpserve.config import Loaded
 from mcpserve.errors import UsageError
@@ -25,6 +25,14 @@ from mcpserve.tools import Tool, ToolContext
 
 BAR = 24
 """Characters of a bar of progress."""
+
+
+def read_locale(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Return the language tag in its usual case. Raises :class:`click.BadParameter`."""
+    tag = language_tags.normal(text) if text is not None else None
+    if text is not None and tag is None:
+        raise click.BadParameter("this is no language tag: write it like en-US or de")
+    return tag
 
 
 @click.command(
@@ -49,6 +57,12 @@ mcpserve call --plugin reading_time reading_time --arg text='One two three'""",
     metavar="NAME",
     help="Load this installed plugin and no other, whether or not the configuration lists it.",
 )
+@click.option(
+    "--locale",
+    metavar="TAG",
+    callback=read_locale,
+    help="Language and region of the person, such as en-US; a client may tell it.",
+)
 @configured
 def call(
     loaded: Loaded,
@@ -57,6 +71,7 @@ def call(
     arguments: str | None,
     given: tuple[str, ...],
     plugin: str | None,
+    locale: str | None,
 ) -> None:
     """Run one tool as a client would, without server, database or token."""
     if arguments is not None and given:
@@ -66,7 +81,7 @@ def call(
     if plugin is not None:
         chosen = {plugin: chosen.get(plugin, PluginSettings())}
     log.configure(loaded.settings.log)
-    result = asyncio.run(called(chosen, tool, values))
+    result = asyncio.run(called(chosen, tool, values, locale=locale))
     show(result)
     sys.exit(1 if result.is_error else 0)
 
@@ -83,7 +98,11 @@ def read_json(text: str) -> dict[str, Any]:
 
 
 async def called(
-    chosen: Mapping[str, PluginSettings], name: str, given: Mapping[str, Any] | Sequence[str]
+    chosen: Mapping[str, PluginSettings],
+    name: str,
+    given: Mapping[str, Any] | Sequence[str],
+    *,
+    locale: str | None = None,
 ) -> CallToolResult:
     """Load the plugins and call a tool with arguments, or with what ``--arg`` said of them."""
     progress = ProgressLine(rewrites=sys.stderr.isatty())
@@ -95,9 +114,12 @@ async def called(
         loaded = await plugins.load(chosen, exit_stack)
         tools = loaded.registry.tools
         tool = find_tool(tools, name)
-        values = given if isinstance(given, Mapping) else parsed_arguments(given, tool)
+        try:
+            values = given if isinstance(given, Mapping) else parsed_arguments(given, tool)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
         principal = Principal("cli", "operator", loaded.registry.scopes)
-        context = ToolContext(principal, progress.show, find_user=find_user)
+        context = ToolContext(principal, progress.show, find_user=find_user, locale=locale)
         try:
             return await tools.call(name, values, context)
         finally:

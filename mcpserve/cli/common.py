@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mcpserve import app, config, log
+from mcpserve import app, config, log, plugins_dir
 from mcpserve.cli.operator import operator
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
@@ -110,7 +110,10 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def configured(function: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--config``, and pass what it loads as the first argument."""
+    """Add ``--config``, and pass what it loads as the first argument.
+
+    From then on plugins are looked for in ``plugins_dir``, too.
+    """
 
     @click.option(
         "-c",
@@ -123,7 +126,9 @@ def configured(function: Callable[..., None]) -> Callable[..., None]:
     @told_errors
     def loading(path: Path | None, **kwargs: Any) -> None:
         context = click.get_current_context()
-        function(config.load(path or context.find_root().params.get("path")), **kwargs)
+        loaded = config.load(path or context.find_root().params.get("path"))
+        plugins_dir.add(loaded.settings.plugins_folder)
+        function(loaded, **kwargs)
 
     return loading
 

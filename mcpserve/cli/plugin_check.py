@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from mcpserve import discovery
+from mcpserve.arguments import named
 from mcpserve.checking import running, target
 from mcpserve.checking.findings import Finding, Severity
 from mcpserve.cli.common import Command, configured, counted
@@ -30,7 +31,8 @@ mcpserve plugin check get_weather --call get_weather --arg place=Oslo""",
     "arguments",
     metavar="NAME=VALUE",
     multiple=True,
-    help="An argument of the call; text stays text, anything else is read as JSON.",
+    help="An argument of the call; text stays text, anything else is read as YAML or JSON. "
+    "May be repeated.",
 )
 @click.option(
     "--timeout",
@@ -54,9 +56,14 @@ def plugin_check(
     Its config is that of config.yaml, if it is listed there. Runs it in a process of its own.
     Exit code 1 if there is an error. docs/reference/plugin-checks.md explains every code.
     """
-    call = {"tool": tool, "arguments": dict(map(argument, arguments))} if tool else None
+    call = {"tool": tool, "arguments": arguments} if tool else None
     if arguments and not tool:
         raise click.UsageError("--arg needs --call")
+    try:
+        for each in arguments:
+            named(each)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     failed = False
     for found in target.find(plugin, discovery.installed()):
         settings = loaded.settings.plugins.get(found.name)
@@ -65,14 +72,6 @@ def plugin_check(
         show(found.name, findings)
         failed |= fails(findings, strict=strict)
     sys.exit(1 if failed else 0)
-
-
-def argument(text: str) -> tuple[str, str]:
-    """Return the name and the value of an argument; what it means, the tool's schema says."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{text!r} is not like name=value", param_hint="--arg")
-    return name, value
 
 
 def fails(findings: Sequence[Finding], *, strict: bool) -> bool:

@@ -1,7 +1,7 @@
 """``reload`` and ``plan``: what a changed configuration does to servers that run."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +70,8 @@ class Side:
     offers: list[Served]
     scopes: frozenset[str]
     implied: Mapping[str, Collection[str]]
+    left_out: Sequence[str] = ()
+    """Why a plugin or a tool is not offered, and what to do."""
 
     def usable(self, grant: Grant) -> set[str]:
         """Return what a client may use with a grant, by every name it has."""
@@ -135,7 +137,12 @@ async def offered(settings: Settings) -> Side:
     async with AsyncExitStack() as exit_stack:
         loaded = await pinning.load(settings, exit_stack)
         scopes = app.open_scopes(settings, loaded)
-        return Side(changes.served(loaded.registry), frozenset(scopes.texts), dict(scopes.implied))
+        return Side(
+            changes.served(loaded.registry),
+            frozenset(scopes.texts),
+            dict(scopes.implied),
+            [*loaded.skipped.values(), *map(str, loaded.unapproved)],
+        )
 
 
 def planned(
@@ -160,7 +167,7 @@ def planned(
         "added": list(different.added),
         "removed": list(different.removed),
         "changed": {name: list(what) for name, what in different.changed.items()},
-        "hints": content["hints"],
+        "hints": [*content["hints"], *after.left_out],
         "refresh": different.has_to_be_refreshed,
         "grants": losses(before, after, live) if process else [],
     }
@@ -185,7 +192,8 @@ def text(told: Mapping[str, Any]) -> list[str]:
     if "generation" not in told:
         return [f"{told['server']}: {SILENT}"]
     if told["server"] is None:
-        return [f"{NOBODY}; a start would serve:", *(f"  {name}" for name in told["added"])]
+        served = (*told["added"], *told["hints"])
+        return [f"{NOBODY}; a start would serve:", *(f"  {line}" for line in served)]
     lines = [f"{told['server']}, generation {told['generation']}, {told['config'] or 'no file'}"]
     lines += [f"  refused: {problem}" for problem in told["problems"]]
     shown = Changes(tuple(told["added"]), tuple(told["removed"]), told["changed"])

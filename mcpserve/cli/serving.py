@@ -3,20 +3,24 @@
 import asyncio
 import functools
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
 
-from mcpserve import app, config, config_report, log, loop, pinning, tracing
+from mcpserve import app, config, config_report, log, loop, pinning, plugins_dir, tracing
 from mcpserve.cli import banner
 from mcpserve.cli.common import Command, configured, database_server, with_database
+from mcpserve.cli.listing import loadable
 from mcpserve.config import Loaded
+from mcpserve.config_keys import Schema
 from mcpserve.db import Database
 from mcpserve.errors import ConfigError
 from mcpserve.oauth import clients, keys
 from mcpserve.oauth.keys import KeyRing
 from mcpserve.settings import Settings
+from mcpserve.text import printable
 
 
 @click.command(
@@ -61,7 +65,7 @@ def check(loaded: Loaded, *, show: bool) -> None:
     """
     settings = loaded.settings
     if show:
-        click.echo(config_report.effective(loaded))
+        click.echo(config_report.effective(loaded, asyncio.run(plugin_schemas(settings))))
     asyncio.run(_check_configuration(settings))
     if not settings.database.url.get_secret_value() and not settings.data_dir.exists():
         check_folder(settings.data_dir)
@@ -75,6 +79,12 @@ def check(loaded: Loaded, *, show: bool) -> None:
     click.echo("ok")
 
 
+async def plugin_schemas(settings: Settings) -> Mapping[str, Schema]:
+    """Return what the config of each plugin looks like, as far as it can be loaded."""
+    async with AsyncExitStack() as exit_stack:
+        return (await loadable(settings, exit_stack)).config_schemas
+
+
 def check_folder(data_dir: Path) -> None:
     """Raise :class:`~mcpserve.errors.ConfigError` if ``data_dir`` cannot be made."""
     there = next(folder for folder in data_dir.parents if folder.exists())
@@ -84,6 +94,8 @@ def check_folder(data_dir: Path) -> None:
 
 async def _check_configuration(settings: Settings) -> None:
     problems = []
+    for warning in plugins_dir.warnings(settings.plugins_folder):
+        click.echo(printable(warning))
     try:
         clients.validate(settings.oauth.clients.configured)
     except ConfigError as error:

@@ -17,12 +17,15 @@ from mcp_types import (
     LoggingLevel,
     ReadResourceResult,
 )
+from pydantic import ValidationError
 
-from mcpserve import plugins
+from mcpserve import language_tags, plugins
+from mcpserve.errors import PluginError
+from mcpserve.oauth.userinfo import known_by
 from mcpserve.principal import Principal, User
 from mcpserve.questions import InputRequired, Interview
 from mcpserve.registry import Registry, ToolCall
-from mcpserve.settings import PluginSettings
+from mcpserve.settings import PluginSettings, explain
 from mcpserve.tools import CALL_SCOPE, ToolContext
 
 EVERYTHING = ClientCapabilities.model_validate(
@@ -48,14 +51,18 @@ class LoadedPlugin:
         self.asked: list[tuple[str, InputRequest]] = []
         """Every question and its key, oldest first."""
         self.user: User | None = User("test-user", "test", "test@example.org", email_verified=True)
-        """The person, as far as tools may know them; ``None``: nobody is logged in."""
+        """The person; ``None``: nobody is logged in."""
+        self.locale: str | None = None
+        """The language tag that the client tells; what is none does not reach the tool."""
         self.tools = registry.tools.observed_by(self.calls.append)
         """The plugin's tools, as the server would hold them."""
         self.resources = registry.resources
         """Its resources."""
         self.prompts = registry.prompts
         """Its prompts."""
-        self._scopes = registry.scopes | {CALL_SCOPE}
+        self.scopes = set(registry.scopes | {CALL_SCOPE})
+        """What the token allows, all that the plugin needs; to be added to. As in the server,
+        tools learn a person's name only with ``profile``, and the address with ``email``."""
 
     async def call(self, name: str, /, **arguments: Any) -> CallToolResult:
         """Call a tool as a client would, again and again until every question is answered.
@@ -94,10 +101,16 @@ class LoadedPlugin:
     async def _run(self, run: Callable[[ToolContext], Awaitable[Result]]) -> Result:
         """Run as often as it asks something."""
         interview = Interview(EVERYTHING)
-        principal = Principal("test-client", self.user.id if self.user else "", self._scopes)
+        subject = self.user.id if self.user else ""
+        principal = Principal("test-client", subject, frozenset(self.scopes))
         while True:
             context = ToolContext(
-                principal, self._record, self._record_log, interview, find_user=self._find_user
+                principal,
+                self._record,
+                self._record_log,
+                interview,
+                find_user=self._find_user,
+                locale=language_tags.normal(self.locale or ""),
             )
             try:
                 return await run(context)
@@ -120,7 +133,7 @@ class LoadedPlugin:
                 return answer
 
     async def _find_user(self, principal: Principal) -> User | None:
-        return self.user
+        return known_by(self.user, principal.scopes) if self.user else None
 
     async def _record(
         self, progress: float, total: float | None = None, message: str | None = None
@@ -140,7 +153,11 @@ async def load_plugin(
     ``settings`` are the host's keys beside ``config:``, such as ``timeout`` or ``tools``.
     Raises :class:`~mcpserve.errors.PluginError` where the server would refuse to start.
     """
-    chosen = {plugin_name(plugin): PluginSettings(config=dict(config or {}), **settings)}
+    name = plugin_name(plugin)
+    try:
+        chosen = {name: PluginSettings(config=dict(config or {}), **settings)}
+    except ValidationError as error:
+        raise PluginError(name, "; ".join(explain(error))) from None
     async with AsyncExitStack() as exit_stack:
         loaded = await plugins.load(chosen, exit_stack, lambda _: plugin)
         yield LoadedPlugin(loaded.registry)

@@ -192,6 +192,22 @@ async def test_the_buttons_ask_the_server_again(dsn, browser):
         ]
 
 
+async def test_the_units_go_there_and_back_and_an_old_answer_says_so(dsn, browser):
+    async with host_of(dsn, browser) as (host, _):
+        await host.show()
+        result = await host.result_of("get_weather", {"place": "London"})
+        notice = "This is what it said <b>before</b>."
+        structured = result["structuredContent"] | {"notice": notice}
+        await host.tell("tool-input", arguments={"place": "London"})
+        await host.tell("tool-result", **result | {"structuredContent": structured})
+        await host.shows("21 °C", "11 mph", notice, "Show °F")
+        for shown in ("Show °C", "Show °F"):
+            await host.click("#other-units")
+            await host.shows("11 mph", shown)
+        assert notice not in await host.text()
+        assert [call["arguments"]["units"] for call in host.asked] == ["imperial", "uk"]
+
+
 async def test_without_leave_to_call_there_are_no_buttons(dsn, browser):
     async with host_of(dsn, browser) as (host, _):
         await host.show(capabilities={"openLinks": {}})

@@ -207,8 +207,9 @@ def test_check_shows_every_setting_and_its_source_without_secrets(config):
 
 def test_plugin_list_shows_what_is_on_and_what_could_be(config):
     shown = done(config, "plugin", "list")
-    assert re.search(r"^calculator  \(mcpserve-calculator \S+\)\n  calculator  timeout", shown)
-    assert re.search(r"get_weather  \(.*\)\n  off: .* plugins: \{get_weather: \{\}\}", shown)
+    assert re.search(r"\ncalculator: on\n  package mcpserve-calculator \S+, environment\n", shown)
+    assert "\nget_weather: off, not listed in config.yaml\n" in shown
+    assert "  to switch it on:  plugins: {get_weather: {}}\n" in shown
 
 
 def test_call_runs_a_tool_with_arguments_from_both_places(config):

@@ -16,7 +16,11 @@ def mcpserve_tools():
             await ctx.progress(step, total, f"{say} {step}")
         return "there"
 
-    return [steps]
+    def language(ctx: ToolContext) -> str:
+        """Tell the language."""
+        return ctx.locale or "unknown"
+
+    return [steps, language]
 '''
 
 
@@ -77,6 +81,17 @@ def test_a_plugin_that_nothing_lists_is_loaded_only_by_name(config, site, monkey
     missing = invoke(config, "call", "--plugin", "nothing", "steps")
     assert missing.exit_code == 2
     assert "plugins.nothing: no installed package provides it" in missing.stderr
+
+
+def test_the_locale_of_a_client_can_be_given(config, site, monkeypatch):
+    monkeypatch.syspath_prepend(site)
+    told = ("call", "--plugin", "steps", "language")
+    assert json.loads(invoke(config, *told).stdout) == {"result": "unknown"}
+    result = invoke(config, *told, "--locale", "pt-br")
+    assert json.loads(result.stdout) == {"result": "pt-BR"}
+    refused = invoke(config, *told, "--locale", "pt_BR.UTF-8")
+    assert refused.exit_code == 2
+    assert "this is no language tag: write it like en-US or de" in refused.stderr
 
 
 def test_a_listed_plugin_keeps_its_settings_when_it_is_named(tmp_path):

@@ -13,8 +13,8 @@ from mcpserve.cli import main
 COMMANDS = """
     call, check, cleanup, client add, client disable, client enable, client list, client show,
     db check, db init, grant explain, grant list, grant revoke, grant tools,
-    key add, key list, key retire, plan, plugin check, plugin list, plugin new,
-    reload, schema, serve, tools approve, tools diff, tools lock,
+    key add, key list, key retire, plan, plugin check, plugin install, plugin list, plugin new,
+    plugin remove, reload, schema, serve, tools approve, tools diff, tools lock,
     user add, user disable, user email, user enable, user list, user password
 """
 
@@ -24,7 +24,7 @@ def commands(group=main, path=()):
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
-        else:
+        elif not command.hidden:
             yield " ".join((*path, name)), command
 
 

@@ -147,6 +147,15 @@ def test_check_and_plugin_list_name_what_is_left_out(config):
         assert "tool calculator is left out, not as pinned: not pinned;" in told(config, *words)
 
 
+def test_a_plan_says_why_a_tool_is_left_out_and_what_to_do(dsn, tmp_path):
+    path = configure(tmp_path, dsn=dsn)
+    path.write_text(path.read_text() + "tools_lock: tools.lock\n")
+    path.with_name("tools.lock").write_text('{"tools": {}}')
+    shown = told(path, "plan")
+    assert "tool calculator is left out, not as pinned: not pinned;" in shown
+    assert "mcpserve tools approve calculator" in shown
+
+
 def told(config, *words):
     """Return what a command prints that must succeed."""
     result = invoke(config, *words)

@@ -71,6 +71,7 @@ def test_what_only_a_start_can_change_stays_and_is_named():
         server={"port": 1, "host": "0.0.0.0", "public_url": "https://a.example"},
         database={"url": "postgresql://host/db", "pool_size": 3},
         data_dir="elsewhere",
+        plugins_dir="elsewhere/plugins",
         tracing={"sample": 0.5},
         mcp={"name": "b"},
     )
@@ -80,6 +81,7 @@ def test_what_only_a_start_can_change_stays_and_is_named():
         "data_dir",
         "database.pool_size",
         "database.url",
+        "plugins_dir",
         "server.host",
         "server.port",
         "tracing.sample",

@@ -1,15 +1,15 @@
 """``mcpserve call --arg NAME=VALUE``: the tool's schema says what a value means."""
 
+import re
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-import click
 import pytest
 from pydantic import BaseModel, Field
 
 from mcpserve import tool
-from mcpserve.cli.arguments import arguments
+from mcpserve.arguments import arguments
 
 
 class Place(BaseModel):
@@ -98,9 +98,8 @@ def test_a_value_is_what_the_schema_says(given, value):
     ],
 )
 def test_what_is_wrong_is_told_by_the_argument(given, told):
-    with pytest.raises(click.UsageError) as caught:
+    with pytest.raises(ValueError, match=re.escape(told)):
         arguments(given, take)
-    assert told in caught.value.message
 
 
 def test_a_tool_without_arguments_has_none():
@@ -110,5 +109,5 @@ def test_a_tool_without_arguments_has_none():
         return ""
 
     assert arguments([], now) == {}
-    with pytest.raises(click.UsageError, match="now has: none"):
+    with pytest.raises(ValueError, match="now has: none"):
         arguments(["a=1"], now)

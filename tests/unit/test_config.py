@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 
 from docs import generate
 from mcpserve.config import Loaded, leaves, load
+from mcpserve.config_keys import config_schema
 from mcpserve.config_report import effective, json_schema
 from mcpserve.config_yaml import parse_value
 from mcpserve.errors import ConfigError
@@ -519,6 +520,27 @@ plugins:
     assert 'plugins.search_web.config.empty_key: ""   # config.yaml' in shown
 
 
+def test_the_defaults_of_a_plugins_own_settings_are_shown_and_what_it_declares_secret_is_not():
+    class Config(BaseModel):
+        place: str
+        days: int = 3
+        nested: Nested = Nested()
+        pin: SecretStr = SecretStr("CANARY")
+        dsn: SecretStr | None = None
+
+    text = "plugins: {sample: {config: {place: Oslo, dsn: CANARY}}, other: {}}"
+    schemas = {"sample": config_schema("sample", Config)}
+    lines = effective(configured(text), schemas).splitlines()
+    own = [line for line in lines if line.startswith("plugins.sample.config.")]
+    assert [line.removeprefix("plugins.sample.config.") for line in own] == [
+        'place: "Oslo"   # config.yaml',
+        'dsn: "**********"   # config.yaml',
+        "days: 3   # default",
+        'nested.format: "a"   # default',
+        'pin: "**********"   # default',
+    ]
+
+
 def test_every_setting_takes_one_line():
     loaded = configured(MCPSERVE_MCP__INSTRUCTIONS="two\nlines \x1b[31m")
     assert 'mcp.instructions: "two\\nlines \\u001b[31m"' in effective(loaded)
@@ -537,7 +559,7 @@ class WeatherConfig(BaseModel):
     nested: Nested = Nested()
 
 
-SCHEMA = json_schema({"get_weather": WeatherConfig})
+SCHEMA = json_schema({"get_weather": config_schema("get_weather", WeatherConfig)})
 
 
 def schema_accepts(text: str) -> bool:
@@ -599,7 +621,9 @@ def test_models_of_the_same_name_do_not_meet():
     class OtherConfig(BaseModel):
         nested: other  # type: ignore[valid-type]
 
-    definitions = json_schema({"one": Config, "two": OtherConfig})["$defs"]
+    models = {"one": Config, "two": OtherConfig}
+    schemas = {name: config_schema(name, model) for name, model in models.items()}
+    definitions = json_schema(schemas)["$defs"]
     assert list(definitions["one.Nested"]["properties"]) == ["format"]
     assert list(definitions["two.Nested"]["properties"]) == ["count"]
 

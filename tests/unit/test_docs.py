@@ -10,6 +10,8 @@ import mcpserve
 from docs import generate_cli
 from mcpserve import errors, testing
 from mcpserve.hooks import Hooks
+from mcpserve.oauth.metadata import MCP_PATH
+from mcpserve.web.mcp import McpMessage
 from mcpserve.web.oauth import DocumentHandler
 from mcpserve.web.routes import routes
 
@@ -78,6 +80,7 @@ async def test_every_path_is_documented_with_its_methods(dsn):
             assert issubclass(spec.handler_class, DocumentHandler) == (
                 "well-known" in spec.regex.pattern
             )
+    served[MCP_PATH] = {*McpMessage.methods} - {"OPTIONS"}
     assert documented == served
 
 

@@ -74,12 +74,13 @@ async def test_tools_resources_and_prompts_are_those_of_the_author(tmp_path, mon
         async def find_user(principal):
             return User(principal.subject, name="alice")
 
-        context = ToolContext(GUEST, send_progress, send_log, find_user=find_user)
+        context = ToolContext(GUEST, send_progress, send_log, find_user=find_user, locale="pt-BR")
         result = await call(registry, "greet", context, name="Bob")
         assert result.structured_content == {
             "text": "good day Bob",
             "user": "alice",
             "client": "client",
+            "locale": "pt-BR",
         }
         assert told == [
             ("info", {"message": "greeting", "name": "Bob"}),

@@ -198,8 +198,9 @@ def test_plugin_list_shows_them(tmp_path, monkeypatch):
     decided = {"prompts": {"discuss": {"enabled": False}}}
     config = configure(tmp_path, plugins={"notebook": decided})
     shown = invoke(config, "plugin", "list").stdout
-    assert "notebook  (sample-notebook 1.0)\n  find  timeout 30 s, scopes mcp.tools.call\n" in shown
-    assert "  resource note  note://{folder}/{name}  timeout 30 s, scopes mcp.tools.call\n" in shown
+    assert "notebook: on\n  package sample-notebook 1.0, environment\n" in shown
+    assert "  tool find  timeout 30 s, scopes mcp.tools.call, " in shown
+    assert "  resource note  note://{folder}/{name}  “Note”  timeout 30 s, scopes" in shown
     assert "  resource diary  note://diary  timeout 30 s, scopes diary mcp.tools.call\n" in shown
     assert "  prompt summarize  timeout 30 s, scopes mcp.tools.call\n" in shown
-    assert "discuss" not in shown
+    assert "  prompt discuss is off: prompts.discuss.enabled is false\n" in shown

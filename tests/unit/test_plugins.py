@@ -85,7 +85,8 @@ async def test_each_plugin_gets_its_own_config():
     settings = {"a": {"config": {"city": "Oslo"}}, "b": {"config": {"city": "Bergen"}}}
     loaded = await load(None, settings, a=made[0], b=made[1])
     assert [bound.offer.name for bound in loaded.registry.tools] == ["Oslo", "Bergen"]
-    assert loaded.models == {"a": Config, "b": Config}
+    assert list(loaded.config_schemas) == ["a", "b"]
+    assert all("city" in schema["properties"] for schema in loaded.config_schemas.values())
 
 
 async def test_a_hook_may_be_async():

@@ -46,6 +46,7 @@ def test_it_says_of_itself_what_is_asked_for():
 async def test_it_tells_what_the_person_allows_and_nothing_empty(user, answer):
     async with load_plugin(profile) as loaded:
         loaded.user = user
+        loaded.scopes |= {"profile", "email"}
         result = await loaded.call("get_profile")
     assert not result.is_error
     assert result.structured_content == answer
@@ -81,6 +82,7 @@ class Greeter:
 
 async def test_tests_of_plugins_choose_the_person():
     async with load_plugin(Greeter()) as greeter:
+        greeter.scopes |= {"profile", "email"}
         default = (await greeter.call("greet")).content[0].text
         greeter.user = EVERYTHING
         chosen = (await greeter.call("greet")).content[0].text
@@ -90,6 +92,21 @@ async def test_tests_of_plugins_choose_the_person():
     assert default == f"{user} 'test-user' False"
     assert chosen == f"{EVERYTHING} '0b9d' False"
     assert nobody == "None '' True"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "known"),
+    [
+        ((), User("0b9d")),
+        (("profile",), User("0b9d", "alice")),
+        (("email",), User("0b9d", email="alice@example.org", email_verified=True)),
+    ],
+)
+async def test_tests_of_plugins_learn_no_more_of_a_person_than_the_scopes_allow(scopes, known):
+    async with load_plugin(Greeter()) as greeter:
+        greeter.user = EVERYTHING
+        greeter.scopes |= set(scopes)
+        assert (await greeter.call("greet")).content[0].text == f"{known} '0b9d' False"
 
 
 async def test_nobody_is_looked_up_without_a_login():

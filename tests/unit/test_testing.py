@@ -55,6 +55,30 @@ class Weather:
         self.seen.append(call)
 
 
+class Greeting:
+    """A plugin whose tool knows languages."""
+
+    @hookimpl
+    def mcpserve_tools(self):
+        """See the hook."""
+
+        def language(ctx: ToolContext) -> str:
+            """Tell the language."""
+            return ctx.locale or "unknown"
+
+        return [language]
+
+
+@pytest.mark.parametrize(
+    ("told", "known"), [(None, "unknown"), ("pt-br", "pt-BR"), ("pt_BR", "unknown")]
+)
+async def test_a_plugin_is_told_the_locale_as_the_server_would(told, known):
+    async with load_plugin(Greeting()) as greeting:
+        greeting.locale = told
+        result = await greeting.call("language")
+    assert result.content[0].text == known
+
+
 async def test_a_plugin_is_called_as_a_client_would():
     async with load_plugin(Weather(), {"base_url": "https://x.test"}) as weather:
         result = await weather.call("forecast", city="Oslo")
@@ -121,7 +145,8 @@ async def test_what_the_server_would_refuse_is_raised_under_the_name_of_the_plug
     module.mcpserve_tool = hookimpl(lambda: [])
     with pytest.raises(PluginError, match=r"^plugins\.sample: unknown hook"):
         await load_plugin(module).__aenter__()
-    with pytest.raises(PluginError, match=r"^plugins\.Weather: config\.base_urls: unknown key$"):
+    told = r"^plugins\.Weather: config\.base_urls: unknown key; did you mean 'base_url'\?$"
+    with pytest.raises(PluginError, match=told):
         await load_plugin(Weather(), {"base_urls": ""}).__aenter__()
 
 

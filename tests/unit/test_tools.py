@@ -8,7 +8,7 @@ import pytest
 from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel, Field, RootModel
 
-from mcpserve import ToolAnnotations, ToolContext, plugins, tool
+from mcpserve import ToolAnnotations, ToolContext, decisions, tool
 from mcpserve.bound import DEFAULT_TIMEOUT, Containment
 from mcpserve.settings import OfferSettings, PluginSettings
 from mcpserve.tools import CALL_SCOPE
@@ -215,7 +215,7 @@ def test_scopes_that_no_token_can_have_are_refused(scopes, error):
 
 def decided(plugin=None, override=None, **told):
     """Return a tool with what its author and the operator decided."""
-    return plugins.bind(
+    return decisions.bind(
         tool(**told)(forecast),
         "weather",
         PluginSettings.model_validate(plugin or {}),

@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import click
-
 from mcpserve.config_yaml import YAMLError, parse_value
 from mcpserve.tools import Tool
 
@@ -28,20 +26,26 @@ TOLD = {
 
 
 def arguments(given: Iterable[str], tool: Tool) -> dict[str, Any]:
-    """Return the arguments of a call. Raises :class:`click.UsageError` that names the wrong one."""
+    """Return the arguments of a call. Raises :class:`ValueError` that names the wrong one."""
     found: dict[str, Any] = {}
     properties: Mapping[str, Any] = tool.input_schema.get("properties", {})
     for item in given:
-        name, separator, text = item.partition("=")
-        if not separator:
-            raise click.UsageError(f"--arg {item}: must be NAME=VALUE")
+        name, text = named(item)
         if name not in properties:
             known = ", ".join(properties) or "none"
-            raise click.UsageError(f"--arg {name}: no such argument; {tool.name} has: {known}")
+            raise ValueError(f"--arg {name}: no such argument; {tool.name} has: {known}")
         if name in found:
-            raise click.UsageError(f"--arg {name}: is given twice; write a list as {name}=[a, b]")
+            raise ValueError(f"--arg {name}: is given twice; write a list as {name}=[a, b]")
         found[name] = value(name, text, types(properties[name], tool.input_schema))
     return found
+
+
+def named(item: str) -> tuple[str, str]:
+    """Return the name of an argument and what was typed. Raises :class:`ValueError`."""
+    name, separator, text = item.partition("=")
+    if not separator:
+        raise ValueError(f"--arg {item}: must be NAME=VALUE")
+    return name, text
 
 
 def value(name: str, text: str, wanted: frozenset[str]) -> Any:
@@ -55,7 +59,7 @@ def value(name: str, text: str, wanted: frozenset[str]) -> Any:
         parsed = text
     if wanted and not any(fits(parsed, kind) for kind in wanted):
         told = " or ".join(TOLD[kind] for kind in sorted(wanted))
-        raise click.UsageError(f"--arg {name}: must be {told}, not {text!r}")
+        raise ValueError(f"--arg {name}: must be {told}, not {text!r}")
     return parsed
 
 
