@@ -119,7 +119,8 @@ class PasswordHasher:
         self._rounds = rounds
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._free = threads + queue
-        self._nobody = bcrypt.hashpw(b"", bcrypt.gensalt(rounds))
+        # A hash of nothing known: to compare with it is as slow, and to make it costs no start.
+        self._nobody = bcrypt.gensalt(rounds) + b"." * 31
 
     def close(self) -> None:
         """End the threads; a check that runs is finished first."""
