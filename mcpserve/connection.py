@@ -138,6 +138,11 @@ class Connection(aiopg.Connection):
         if state == extensions.POLL_OK and waiter and not waiter.done():
             waiter.set_result(None)
 
+    def _close(self) -> None:
+        """Let go of the descriptor once: its number may be somebody else's the next time."""
+        super()._close()
+        self._fileno = None
+
     def _watch_for_writing(self, *, wanted: bool) -> None:
         if wanted and not self._writing:
             self._loop.add_writer(self.raw.fileno(), self._ready, self._weakref)

@@ -5,9 +5,10 @@ import asyncio
 import os
 import random
 import resource
+import socket
 import time
 import traceback
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from urllib.parse import quote
 
 import psycopg2
@@ -16,6 +17,7 @@ from postgres import backends, hang_up_on_everybody_else, query
 from postgres_proxy import proxy
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from mcpserve.connection import Connection
 from mcpserve.db import Database
 from mcpserve.errors import (
     ConfigError,
@@ -535,6 +537,31 @@ async def test_a_statement_under_way_is_answered_although_the_pool_was_left(empt
 
 
 # Connections that break
+
+
+@pytest.mark.parametrize("again", ["close", "run"])
+async def test_a_connection_that_was_closed_lets_its_descriptor_be_somebody_elses(empty_dsn, again):
+    here, there = socket.socketpair()
+    with closing(here), closing(there):
+        connection = await Connection.open(empty_dsn)
+        descriptor = connection.raw.fileno()
+        connection.close()
+        os.dup2(here.fileno(), descriptor)
+        came = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, came.set)
+        try:
+            if again == "close":
+                connection.close()
+            else:
+                with pytest.raises(DatabaseUnavailable):
+                    await connection.run("SELECT 1", {}, limit=1)
+            there.send(b"x")
+            async with asyncio.timeout(1):
+                await came.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "loop was blocked"])
