@@ -168,6 +168,8 @@ class BaseHandler(tornado.web.RequestHandler):
             self.set_header("Allow", ", ".join(self.methods()))
         if heads.announced_length(self.request) > self.body_limit:
             self.set_header("Connection", "close")
+        if problem.is_last:
+            heads.close_when_answered(self.request.connection)
         self.write_problem(problem)
 
     def write_problem(self, problem: Problem) -> None:

@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPConnection, HTTPServerRequest
 
 from mcpserve import ratelimit
 from mcpserve.errors import RequestRefused
@@ -53,9 +53,16 @@ def too_large(limit: int) -> RequestRefused:
 
 def announced_length(request: HTTPServerRequest) -> int:
     """Return how many bytes the body is said to have; 0 if nothing is said."""
-    length = request.headers.get("Content-Length", "0")
+    # Said twice, it must be the same (RFC 9112 §6.3), which Tornado sees to.
+    length = request.headers.get("Content-Length", "0").partition(",")[0].strip()
     # A number that is too long to be read is too large in any case.
     return int(length[:20]) if length.isdecimal() else 0
+
+
+def close_when_answered(connection: HTTPConnection | None) -> None:
+    """Take no further request on this connection, and let the answer say so (RFC 9112 §9.6)."""
+    # Tornado has no other way to say it once the head of the request was read.
+    connection._disconnect_on_finish = True  # type: ignore[union-attr]
 
 
 def network(request: HTTPServerRequest, settings: Settings) -> str:

@@ -34,6 +34,11 @@ READ_TIMEOUT = 120.0
 DISCARD = -1
 """The limit of a body that nobody will look at."""
 
+STOPPING = "the server is stopping"
+
+GONE = 499
+"""What the log says of a request whose client did not wait for the whole answer, as nginx does."""
+
 
 @functools.lru_cache(maxsize=1)
 def date(seconds: int) -> str:
@@ -66,8 +71,11 @@ class Message(HTTPMessageDelegate):
         self.status = 0
         """What was answered; 0 as long as nothing was."""
         self._connection = connection
+        self._refused = services.drain.stopping
         self._body = bytearray()
+        self._received = 0
         self._limit = heads.FORM_LIMIT
+        self._is_served = False
         self._whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._expected: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +98,7 @@ class Message(HTTPMessageDelegate):
         return {}
 
     def hung_up(self) -> None:
-        """Give up what is under way."""
+        """Give up what is served."""
         self.cancel()
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
@@ -113,8 +121,9 @@ class Message(HTTPMessageDelegate):
         return self._expected
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body, but never more than one chunk above the limit."""
-        if len(self._body) <= self._limit:
+        """Collect the body, up to the limit."""
+        self._received += len(chunk)
+        if self._received <= self._limit:
             self._body += chunk
 
     def finish(self) -> None:
@@ -126,10 +135,13 @@ class Message(HTTPMessageDelegate):
             self._begin()
 
     def on_connection_close(self) -> None:
-        """Stop waiting for what will not come."""
+        """Stop waiting for what will not come.
+
+        Who it was is found out all the same: a lookup that is cancelled costs a connection.
+        """
         self.gone = True
         self._whole.cancel()
-        if self._task:
+        if self._is_served:
             self.hung_up()
 
     def cancel(self) -> None:
@@ -154,6 +166,9 @@ class Message(HTTPMessageDelegate):
     async def send(self, chunk: bytes, headers: Mapping[str, str]) -> None:
         """Write a part of an answer, after its head if it is the first."""
         first = not self.status
+        if first and self.request.version == "HTTP/1.0":
+            # What has neither length nor chunks ends with the connection.
+            heads.close_when_answered(self._connection)
         await self._taken(
             self._write_head(HTTPStatus.OK, headers, chunk)
             if first
@@ -167,7 +182,7 @@ class Message(HTTPMessageDelegate):
 
     def get_status(self) -> int:
         """Return what was answered, for the log."""
-        return self.status
+        return GONE if self.gone else self.status
 
     def _write_head(
         self, status: int, headers: Mapping[str, str], chunk: bytes
@@ -181,7 +196,6 @@ class Message(HTTPMessageDelegate):
     def _end(self) -> None:
         self._connection.set_close_callback(None)
         self._connection.finish()
-        log.log_request(self)
 
     async def _taken(self, writing: "asyncio.Future[None]") -> None:
         """Wait until the client took what was written; hang up on one that does not read."""
@@ -205,18 +219,20 @@ class Message(HTTPMessageDelegate):
             await self._serve()
         except asyncio.CancelledError as error:
             # Given up at shutdown, or by a plugin that cancels what is not its own.
-            await self._tell(error)
+            stopping = RequestRefused(503, STOPPING)
+            await self._tell(stopping if self.services.drain.stopping else error)
             raise
         except Exception as error:
             log_problem(error)
             await self._tell(error)
         finally:
             self._expect_body()
+            log.log_request(self)
 
     async def _serve(self) -> None:
         try:
-            if self.services.drain.stopping:
-                raise RequestRefused(503, "the server is stopping")
+            if self._refused:
+                raise RequestRefused(503, STOPPING)
             heads.check_host(self.request, self.services.settings)
             heads.check_uri(self.request)
             self._limit = await self.admit()
@@ -226,9 +242,11 @@ class Message(HTTPMessageDelegate):
             raise
         self._expect_body()
         await self._whole
-        if len(self._body) > self._limit:
+        if self._received > min(self._limit, len(self._body)):
             raise heads.too_large(self._limit)
-        await self.serve(bytes(self._body))
+        if not self.gone:
+            self._is_served = True
+            await self.serve(bytes(self._body))
 
     async def _pass_over_body(self) -> None:
         """Let in a body that is not too large, so that the connection can be used again.
@@ -256,7 +274,7 @@ class Message(HTTPMessageDelegate):
         headers = {"Content-Type": "application/json", **problem.headers, **self.explained(error)}
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(self.methods)
-        if not self._whole.done():
-            headers["Connection"] = "close"
+        if problem.is_last or not self._whole.done():
+            heads.close_when_answered(self._connection)
         body = json.dumps(problem.told(self.request_id)).encode()
         await self.answer(problem.status, body, headers)

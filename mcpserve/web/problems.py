@@ -34,6 +34,8 @@ class Problem:
     error: str
     description: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_last: bool = False
+    """Whether the connection is closed afterwards."""
 
     def told(self, request_id: str) -> dict[str, str]:
         """Return the body of the answer (RFC 6749 §5.2)."""
@@ -53,8 +55,8 @@ def describe(error: BaseException | None, status: int) -> Problem:
             # Its message may quote the request, in letters that RFC 6749 §5.2 does not allow.
             return Problem(error.status, error.error, error.title)
         case RequestRefused(status=503):
-            after = {"Retry-After": "5", "Connection": "close"}
-            return Problem(503, "temporarily_unavailable", error.description, after)
+            after = {"Retry-After": "5"}
+            return Problem(503, "temporarily_unavailable", error.description, after, is_last=True)
         case RequestRefused():
             return Problem(error.status, "invalid_request", error.description)
         case RateLimited():
