@@ -5,6 +5,7 @@ it. What changes the folder is :mod:`mcpserve.staging`.
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,18 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from mcpserve import pip_runner, plugins_dir, staging
-from mcpserve.discovery import installed, plugins_of
+from mcpserve import pip_runner, plugins_dir, staging, vetting
 from mcpserve.errors import UsageError
+from mcpserve.plugins_dir import Packages
+from mcpserve.vetting import refused
 
-Packages = Mapping[str, Distribution]
-"""By canonical name."""
+Wanted = Mapping[str, Requirement | None]
+"""What was asked for, and what :func:`pinned` says of it."""
+
+UNSUPPORTED = re.compile(r"://|^[^/]+@|(\.whl|\.gz|\.zip|/[^/]*)\[[^\]]*\]$")
+"""What pip takes beside names and paths: a URL, one of a name, a path with extras behind it."""
+BY_PIP = re.compile(r"/__pycache__/|\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)$")
+"""Names of files that no wheel brings."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Outcome:
     """What an installation did."""
 
     installed: Sequence[Distribution]
+    replaced: Sequence[Distribution]
+    """There was another build of the same version."""
     present: Sequence[str]
     """What was wanted and is there already, with its version."""
 
@@ -43,7 +52,6 @@ class Found:
 
     name: str
     """Canonical."""
-    version: str
     source: str
     """What tells pip to install exactly this."""
     is_wanted: bool
@@ -54,7 +62,8 @@ def install(folder: Path, wanted: Sequence[str], *, upgrade: bool) -> Outcome:
     """Install packages and what they need beside what mcpserve has.
 
     Each is a name, perhaps with versions, or the path of a wheel, of a source distribution or of
-    a project. Raises :class:`~mcpserve.errors.UsageError`, and then nothing changed.
+    a project; what is at a path replaces the same version if it has other files. Raises
+    :class:`~mcpserve.errors.UsageError`, and then nothing changed.
     """
     present: list[str] = []
     left: dict[str, Requirement | None] = {}
@@ -65,28 +74,45 @@ def install(folder: Path, wanted: Sequence[str], *, upgrade: bool) -> Outcome:
         else:
             left[each] = pin
     if not left:
-        return Outcome((), present)
+        return Outcome((), (), present)
     with changing(folder), staging.draft(folder) as draft:
         # What is there already counts.
         plugins_dir.add(folder)
         found = resolve(folder, draft, left, upgrade=upgrade)
-        if found:
-            fetch(draft, found)
-            new = plugins_dir.packages(draft / staging.FILES)
-            require_plugins(new, found)
-            require_peace(folder, new, draft / staging.FILES)
-            old = plugins_dir.packages(folder)
-            obsolete = files_of(old[name] for name in new if name in old)
-            kept = files_of(each for name, each in old.items() if name not in new)
-            staging.commit(folder, draft, obsolete - kept)
+        new = fetch(draft, found) if found else {}
+        vetting.require_plugins(new, {each.name for each in found if each.is_wanted})
+        old = plugins_dir.packages(folder)
+        same = {name for name in new if name in old and is_same(new[name], old[name])}
+        again = {name for name in new if name in old and new[name].version == old[name].version}
+        if new.keys() - same:
+            kept = plugins_dir.files_of(each for name, each in old.items() if name not in new)
+            obsolete = plugins_dir.files_of(old[name] for name in new if name in old) - kept
+            vetting.require_peace(folder, new, draft / staging.FILES, obsolete=obsolete)
+            staging.commit(folder, draft, obsolete)
     there = plugins_dir.packages(folder)
-    done = {each.name for each in found}
     present += [
-        f"{there[pin.name].name} {there[pin.name].version}"
-        for pin in left.values()
-        if pin and pin.name not in done and pin.name in there
+        f"{there[name].name} {there[name].version}"
+        for name in [*same, *(pin.name for pin in left.values() if pin)]
+        if name in there and (name in same or name not in new)
     ]
-    return Outcome([there[name] for name in sorted(done)], present)
+    return Outcome(
+        [there[name] for name in sorted(new.keys() - again)],
+        [there[name] for name in sorted(again - same)],
+        list(dict.fromkeys(present)),
+    )
+
+
+def is_same(new: Distribution, old: Distribution) -> bool:
+    """Whether two packages have the same files, but for what pip says of how they came."""
+    contents = [
+        {
+            name: Path(str(each.locate_file(name))).read_bytes()
+            for name in plugins_dir.files_of([each])
+            if not BY_PIP.search(name)
+        }
+        for each in (new, old)
+    ]
+    return contents[0] == contents[1]
 
 
 @contextmanager
@@ -97,7 +123,11 @@ def changing(folder: Path) -> Iterator[None]:
         with staging.locked(folder):
             yield
     except OSError as error:
-        raise UsageError(f"plugins_dir: {folder} cannot be changed: {error.strerror}") from None
+        if staging.is_interrupted(folder):
+            raise refused(plugins_dir.unfinished(folder, error)) from None
+        raise refused(
+            f"plugins_dir: {folder} cannot be changed: {plugins_dir.reason(error)}"
+        ) from None
 
 
 def pinned(wanted: str) -> Requirement | None:
@@ -106,43 +136,50 @@ def pinned(wanted: str) -> Requirement | None:
     Raises :class:`~mcpserve.errors.UsageError` for what cannot be installed here.
     """
     path = Path(wanted)
+    if UNSUPPORTED.search(wanted) and not path.exists():
+        raise unsupported(wanted)
     if path.suffix == ".whl":
         return pinned_by_wheel(path)
     if path.name != wanted or path.suffix in {".gz", ".zip"}:
         if not path.exists():
-            raise UsageError(f"there is no {path}")
-        if pip_runner.is_frozen():
-            raise UsageError(
-                f"{path} has to be built, which needs Python: build a wheel of it elsewhere "
-                f"(pip wheel --no-deps {path}), and install that"
-            )
+            raise refused(f"there is no {path}")
         return None
     try:
         requirement = Requirement(wanted)
     except InvalidRequirement:
-        raise UsageError(f"{wanted!r} is neither a package nor a file") from None
+        raise refused(f"{wanted!r} is neither a package nor a file") from None
+    if requirement.url or requirement.marker:
+        raise unsupported(wanted)
     requirement.name = canonicalize_name(requirement.name)
     return requirement
+
+
+def unsupported(wanted: str) -> UsageError:
+    """Return the error for what pip would take, and this does not."""
+    return refused(
+        f"{wanted}: this form is not supported; give a name, perhaps with versions, or the path of "
+        "a wheel, of a source distribution or of a project"
+    )
 
 
 def pinned_by_wheel(path: Path) -> Requirement:
     """Return the name and the version of a wheel. Raises ``UsageError`` if it does not fit."""
     if not path.is_file():
-        raise UsageError(f"there is no {path}")
+        raise refused(f"there is no {path}")
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename:
-        raise UsageError(f"{path.name} is no name of a wheel") from None
+        raise refused(f"{path.name} is no name of a wheel") from None
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+        raise refused(f"{path} cannot be read: {error}") from None
     if damaged:
-        raise UsageError(f"{path} is broken: {damaged} in it is damaged")
+        raise refused(f"{path} is broken: {damaged} in it is damaged")
     if tags.isdisjoint(sys_tags()):
         meant = ", ".join(sorted(map(str, tags)))
-        raise UsageError(f"{path.name} is for {meant}, and this is {next(sys_tags())}")
+        raise refused(f"{path.name} is for {meant}, and this is {next(sys_tags())}")
     return Requirement(f"{name}=={version}")
 
 
@@ -155,14 +192,14 @@ def bundled(folder: Path, wanted: str, pin: Requirement) -> str | None:
     if package is None:
         return None
     if not pin.specifier.contains(package.version, prereleases=True):
-        raise UsageError(
+        raise refused(
             f"{wanted}: {package.name} {package.version} is installed where mcpserve is, and that "
             "would be used: change it there, with pip"
         )
     return f"{package.name} {package.version}"
 
 
-def resolve(folder: Path, draft: Path, wanted: Iterable[str], *, upgrade: bool) -> list[Found]:
+def resolve(folder: Path, draft: Path, wanted: Wanted, *, upgrade: bool) -> list[Found]:
     """Return what is to be installed so that what is wanted works. Raises ``UsageError``."""
     constraints, report = draft / "constraints.txt", draft / "report.json"
     constraints.write_text("\n".join(versions(folder)), "utf-8")
@@ -170,15 +207,19 @@ def resolve(folder: Path, draft: Path, wanted: Iterable[str], *, upgrade: bool) 
     pip_runner.run(
         [
             *("install", "--dry-run", "--report", str(report), "-c", str(constraints)),
-            *(*options, *binary_only(), "--", *wanted),
+            *(*options, "--", *wanted),
         ],
         draft,
     )
     listed = json.loads(report.read_text("utf-8"))["install"]
     found = [listed_by_pip(each) for each in listed]
+    # A wheel of a version that is there is none for pip.
+    wheels = {pin.name: path for path, pin in wanted.items() if pin and path.endswith(".whl")}
+    for name in wheels.keys() - {each.name for each in found}:
+        found.append(Found(name, wheels[name], is_wanted=True))
     for each in found:
         if plugins_dir.bundled(folder, each.name):
-            raise UsageError(f"{each.name} is installed where mcpserve is: change it there")
+            raise refused(f"{each.name} is installed where mcpserve is: change it there")
     return found
 
 
@@ -199,11 +240,6 @@ def is_version(text: str) -> bool:
     return True
 
 
-def binary_only() -> list[str]:
-    """Return the options of pip where nothing can be built."""
-    return ["--only-binary", ":all:"] if pip_runner.is_frozen() else []
-
-
 def listed_by_pip(listed: Mapping[str, Any]) -> Found:
     """Return what an entry of pip's report is about."""
     name, version = listed["metadata"]["name"], listed["metadata"]["version"]
@@ -211,55 +247,12 @@ def listed_by_pip(listed: Mapping[str, Any]) -> Found:
     if listed["is_direct"]:
         url = urlsplit(listed["download_info"]["url"])
         source = url2pathname(url.path) if url.scheme == "file" else f"{name} @ {url.geturl()}"
-    return Found(canonicalize_name(name), version, source, listed["requested"])
+    return Found(canonicalize_name(name), source, is_wanted=listed["requested"])
 
 
-def fetch(draft: Path, found: Iterable[Found]) -> None:
+def fetch(draft: Path, found: Iterable[Found]) -> Packages:
     """Unpack into the draft. Raises :class:`~mcpserve.errors.UsageError`."""
-    target = ["--target", str(draft / staging.FILES)]
-    sources = [each.source for each in found]
-    pip_runner.run(["install", "--no-deps", *target, *binary_only(), "--", *sources], draft)
-
-
-def require_plugins(new: Packages, found: Iterable[Found]) -> None:
-    """Raise :class:`~mcpserve.errors.UsageError` for something wanted that is no plugin.
-
-    And for a plugin that another package provides already: nobody could load it any more.
-    """
-    for each in found:
-        if each.is_wanted and not plugins_of(new[each.name]):
-            raise UsageError(f"{each.name} {each.version} offers no plugin of mcpserve")
-    coming = {plugin.name: each for each in new.values() for plugin in plugins_of(each)}
-    for there in installed():
-        if there.name in coming and canonicalize_name(there.distribution) not in new:
-            package = coming[there.name]
-            raise UsageError(
-                f"{package.name} {package.version} offers a plugin {there.name}, which "
-                f"{there.distribution} has already"
-            )
-
-
-def require_peace(folder: Path, new: Packages, files: Path) -> None:
-    """Raise :class:`~mcpserve.errors.UsageError` if something would break that is there."""
-    others = {name: each for name, each in plugins_dir.packages(folder).items() if name not in new}
-    now = plugins_dir.version_of(folder)
-
-    def version_of(name: str) -> str | None:
-        replaced = new.get(canonicalize_name(name))
-        is_ours = plugins_dir.bundled(folder, name) is not None
-        return replaced.version if replaced and not is_ours else now(name)
-
-    before = set(plugins_dir.unfit(folder))
-    for line in plugins_dir.unmet(others.values(), version_of):
-        if line not in before:
-            raise UsageError(f"{line.replace(' is used', ' would be installed')}")
-    for each in others.values():
-        for name in plugins_dir.files_of(each):
-            there, coming = folder / name, files / name
-            if coming.exists() and there.exists() and coming.read_bytes() != there.read_bytes():
-                raise UsageError(f"{each.name} is there, and has another file {name}")
-
-
-def files_of(packages: Iterable[Distribution]) -> set[str]:
-    """Return all their files."""
-    return {name for each in packages for name in plugins_dir.files_of(each)}
+    files = draft / staging.FILES
+    options = ["--no-deps", "--target", str(files)]
+    pip_runner.run(["install", *options, "--", *(each.source for each in found)], draft)
+    return plugins_dir.packages(files)

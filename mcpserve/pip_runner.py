@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from mcpserve.config_report import masked
 from mcpserve.errors import UsageError
+from mcpserve.text import printable
 
 RUN = (
     "import os, runpy, sys; paths = sys.argv.pop(1).split(os.pathsep); "
@@ -36,11 +36,6 @@ OF_SYSTEM = re.compile(r"\[Errno \d+\] ([^'\":]+)")
 VAGUE = ("No matching distribution", "ResolutionImpossible")
 
 
-def is_frozen() -> bool:
-    """Whether this is the single file that needs no Python, and so has none to start."""
-    return bool(getattr(sys, "frozen", False))
-
-
 def pip_command() -> list[str] | None:
     """Return a command that runs pip, without pip's own arguments; None if pip is not here.
 
@@ -49,17 +44,8 @@ def pip_command() -> list[str] | None:
     """
     if importlib.util.find_spec("pip") is None:
         return None
-    if is_frozen():
-        return [sys.executable, "_pip"]
     # Without the current folder in front of everything.
     return [sys.executable, "-P", "-c", RUN]
-
-
-def run_here(paths: str, arguments: Sequence[str]) -> None:
-    """Become pip: what the command ``_pip`` of the single file does, as :data:`RUN` elsewhere."""
-    sys.path += [path for path in paths.split(os.pathsep) if path not in sys.path]
-    sys.argv = ["pip", *arguments]
-    runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
 def run(arguments: Sequence[str], scratch: Path) -> None:
@@ -80,7 +66,7 @@ def run(arguments: Sequence[str], scratch: Path) -> None:
 def pip_by_uv(scratch: Path) -> Path:
     """Return a folder with pip in it, from where uv has it. Raises ``UsageError``."""
     uv = shutil.which("uv")
-    if uv is None or is_frozen():
+    if uv is None:
         raise UsageError("pip is needed for that, and not here: install pip (or uv)")
     folder = scratch / "pip"
     if not folder.exists():
@@ -120,7 +106,7 @@ def complaint(output: str) -> str:
         text = reason[1]
     if OFFLINE.search(output):
         text = f"the package index cannot be reached: {text}"
-    return str(masked(f"pip: {text}"))
+    return printable(str(masked(f"pip: {text}")))
 
 
 def last(output: str) -> str:

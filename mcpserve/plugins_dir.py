@@ -3,12 +3,15 @@
 What is in it is code that runs as the server does. Bundled packages win over copies in it.
 """
 
+import csv
+import importlib.util
+import io
 import os
 import site
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import Distribution, distributions
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,20 +22,27 @@ from mcpserve.errors import ConfigError
 
 Versions = Callable[[str], str | None]
 """Returns the version of what is installed under a name."""
+Packages = Mapping[str, Distribution]
+"""By canonical name."""
+
+
+class UnfinishedError(ConfigError):
+    """A folder where an installation was interrupted, and cannot be finished now."""
 
 
 def add(folder: Path) -> None:
     """Let Python find what is in the folder, behind everything else; again, what is new there.
 
     Its ``.pth`` files are obeyed. Raises :class:`~mcpserve.errors.ConfigError` for a folder that
-    everybody may write, and for one that cannot be read.
+    everybody may write, and for one that cannot be read; :class:`UnfinishedError` when all is done.
     """
     if not folder.exists():
         return
     require_private(folder)
-    if staging.is_interrupted(folder):
+    try:
         finish(folder)
-    site.addsitedir(str(folder))
+    finally:
+        site.addsitedir(str(folder))
 
 
 def require_private(folder: Path) -> None:
@@ -50,15 +60,35 @@ def require_private(folder: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Finish an installation that was interrupted. Raises ``ConfigError`` if that cannot be."""
+    """Finish an installation that was interrupted. Raises :class:`UnfinishedError`."""
+    if not staging.is_interrupted(folder):
+        return
     try:
         with staging.locked(folder):
             pass
     except OSError as error:
-        raise ConfigError(
-            f"plugins_dir: an installation into {folder} was interrupted and cannot be finished: "
-            f"{error.strerror}; run any mcpserve command as the user who may write there"
-        ) from None
+        raise UnfinishedError(unfinished(folder, error)) from None
+
+
+def unfinished(folder: Path, error: OSError) -> str:
+    """Say why an installation cannot be finished, and what to do."""
+    way_out = "run any mcpserve command as the user who may write there"
+    if not isinstance(error, PermissionError):
+        way_out = (
+            f"mend that and run any mcpserve command, or give it up: remove "
+            f"{folder / staging.COMMITTED} and install again"
+        )
+    return (
+        f"plugins_dir: an installation into {folder} was interrupted and cannot be finished: "
+        f"{reason(error)}; {way_out}"
+    )
+
+
+def reason(error: OSError) -> str:
+    """Return what is wrong, and with which file."""
+    # Of a file that cannot be moved, where to.
+    name = error.filename2 or error.filename
+    return f"{error.strerror}: {name}" if name else str(error.strerror)
 
 
 def packages(folder: Path) -> dict[str, Distribution]:
@@ -140,17 +170,42 @@ def names(package: Distribution) -> set[str]:
     return {canonicalize_name(requirement.name) for requirement in requirements(package)}
 
 
-def files_of(package: Distribution) -> list[str]:
-    """Return the files of a package, as seen from its folder, where there is nothing else.
+def files_of(packages: Iterable[Distribution]) -> set[str]:
+    """Return the files of packages, as seen from their folder; those that are there."""
+    return {name for package in packages for name in recorded(package) or ()}
 
-    A record is by strangers: what it names outside of the folder is none of it.
+
+def recorded(package: Distribution) -> list[str] | None:
+    """Return the files of a package that are there, None if nobody can tell.
+
+    A record is by strangers: what it names outside of the folder, or what is no file, is none of
+    the package.
     """
-    found = []
-    for file in package.files or ():
-        path = PurePosixPath(file)
-        # pip records scripts where they were before it moved them to bin.
-        if path.parts[:-2] == ("..", "..") and path.parent.name == "bin":
-            path = PurePosixPath("bin", path.name)
-        if not path.is_absolute() and ".." not in path.parts:
-            found.append(str(path))
-    return found
+    try:
+        lines = list(csv.reader(io.StringIO(package.read_text("RECORD") or "", newline="")))
+    except (UnicodeDecodeError, csv.Error):
+        lines = []
+    if not lines:
+        return None
+    folder = Path(str(package.locate_file("")))
+    paths = [in_folder(PurePosixPath(line[0])) for line in lines if line]
+    return [str(path) for path in paths if staging.is_file(folder, str(path))]
+
+
+def in_folder(path: PurePosixPath) -> PurePosixPath:
+    """Return where a recorded file is: pip records scripts before it moves them to ``bin``."""
+    is_script = path.parts[:-2] == ("..", "..") and path.parent.name == "bin"
+    return PurePosixPath("bin", path.name) if is_script else path
+
+
+def missing_module(plugin: EntryPoint, package: Distribution) -> str | None:
+    """Return what an entry point means that is not there, without importing anything."""
+    if plugin.pattern.match(plugin.value) is None:
+        return plugin.value
+    inside = plugin.module.replace(".", "/")
+    files = files_of([package])
+    if any(name.startswith((f"{inside}.", f"{inside}/")) for name in files):
+        return None
+    top = plugin.module.partition(".")[0]
+    is_elsewhere = not any(name.startswith((f"{top}.", f"{top}/")) for name in files)
+    return None if is_elsewhere and importlib.util.find_spec(top) else plugin.module

@@ -8,8 +8,9 @@ from packaging.utils import canonicalize_name
 
 from mcpserve import discovery, plugins_dir, staging
 from mcpserve.discovery import plugins_of
-from mcpserve.errors import UsageError
-from mcpserve.installing import Packages, changing, files_of
+from mcpserve.installing import changing
+from mcpserve.plugins_dir import Packages, files_of
+from mcpserve.vetting import refused
 
 
 def uninstall(folder: Path, wanted: str, configured: Collection[str]) -> list[str]:
@@ -18,14 +19,14 @@ def uninstall(folder: Path, wanted: str, configured: Collection[str]) -> list[st
     Raises :class:`~mcpserve.errors.UsageError` if something needs it, such as the configuration.
     """
     if not folder.is_dir():
-        raise UsageError(missing(folder, wanted, {}))
+        raise refused(missing(folder, wanted, {}))
     with changing(folder), staging.draft(folder) as draft:
         there = plugins_dir.packages(folder)
         name = find(folder, wanted, there)
         require_unused(folder, name, there, configured=configured)
         gone = {name, *orphans(name, there)}
-        if unknown := [each for each in gone if there[each].files is None]:
-            raise UsageError(f"{there[unknown[0]].name} has no RECORD of its files")
+        if unknown := [each for each in gone if plugins_dir.recorded(there[each]) is None]:
+            raise refused(f"{there[unknown[0]].name} has no RECORD of its files")
         left = {each: package for each, package in there.items() if each not in gone}
         told = [f"{there[each].name} {there[each].version}" for each in sorted(gone)]
         obsolete = files_of(there[each] for each in gone) - files_of(left.values())
@@ -44,7 +45,7 @@ def find(folder: Path, wanted: str, there: Packages) -> str:
         return canonicalize_name(wanted)
     if len(by_plugin) == 1:
         return by_plugin[0]
-    raise UsageError(missing(folder, wanted, there))
+    raise refused(missing(folder, wanted, there))
 
 
 def missing(folder: Path, wanted: str, there: Packages) -> str:
@@ -68,13 +69,13 @@ def require_unused(
         return
     for plugin in plugins_of(there[name]):
         if plugin.name in configured:
-            raise UsageError(
+            raise refused(
                 f"the configuration still has plugins.{plugin.name}: remove that first, and let "
                 "servers that run take it over (mcpserve reload)"
             )
     others = [package for other, package in there.items() if other != name]
     if users := [each.name for each in others if name in plugins_dir.names(each)]:
-        raise UsageError(f"{there[name].name} is needed by {', '.join(users)}: remove these first")
+        raise refused(f"{there[name].name} is needed by {', '.join(users)}: remove these first")
 
 
 def orphans(name: str, there: Packages) -> set[str]:

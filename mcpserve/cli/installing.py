@@ -2,8 +2,8 @@
 
 import click
 
-from mcpserve import installing, pip_runner, plugins_dir, uninstalling
-from mcpserve.cli.common import Command, configured, told_errors
+from mcpserve import installing, plugins_dir, uninstalling
+from mcpserve.cli.common import Command, configured
 from mcpserve.config import Loaded
 from mcpserve.discovery import plugins_of
 from mcpserve.settings import Settings
@@ -25,19 +25,26 @@ def plugin_install(loaded: Loaded, *, wanted: tuple[str, ...], upgrade: bool) ->
     """Install the packages of plugins into `plugins_dir`, with what they need.
 
     What mcpserve is installed with stays as it is. Settings of pip hold: PIP_INDEX_URL and so on.
+    A wheel or a project replaces another build of the same version.
     Nothing is switched on: what a package offers, and how, is told at the end.
     """
     folder = loaded.settings.plugins_folder
     outcome = installing.install(folder, wanted, upgrade=upgrade)
     for present in outcome.present:
         click.echo(printable(f"{present} is installed already"))
-    if not outcome.installed:
+    changed = {"installed": outcome.installed, "replaced": outcome.replaced}
+    if not any(changed.values()):
         return
-    names = ", ".join(f"{package.name} {package.version}" for package in outcome.installed)
-    click.echo(printable(f"installed {names} in {folder}"))
-    for package in outcome.installed:
+    for verb, packages in changed.items():
+        if names := ", ".join(f"{package.name} {package.version}" for package in packages):
+            click.echo(printable(f"{verb} {names} in {folder}"))
+    for package in (*outcome.installed, *outcome.replaced):
         for plugin in plugins_of(package):
-            click.echo(printable(switch(plugin.name, loaded.settings)))
+            if missing := plugins_dir.missing_module(plugin, package):
+                text = f"plugin {plugin.name} cannot be loaded: there is no module {missing}"
+                click.echo(printable(text), err=True)
+            else:
+                click.echo(printable(switch(plugin.name, loaded.settings)))
     click.echo("then: mcpserve check, and for servers that run: mcpserve reload")
     for warning in plugins_dir.warnings(folder):
         click.echo(printable(warning), err=True)
@@ -61,17 +68,3 @@ def plugin_remove(loaded: Loaded, *, name: str) -> None:
     folder = loaded.settings.plugins_folder
     gone = uninstalling.uninstall(folder, name, loaded.settings.plugins)
     click.echo(printable(f"removed {', '.join(gone)} from {folder}"))
-
-
-@click.command(
-    "_pip",
-    hidden=True,
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
-@click.argument("paths")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@told_errors
-def bundled_pip(paths: str, arguments: tuple[str, ...]) -> None:
-    """Be pip: the single file starts itself as this."""
-    pip_runner.run_here(paths, arguments)

@@ -1,7 +1,6 @@
 """Plugins by others, installed while the server runs, and removed again."""
 
 import asyncio
-import subprocess
 import sys
 
 import pytest
@@ -97,7 +96,29 @@ def test_a_dropped_copy_and_a_wrong_version_are_told_at_start_and_by_check(confi
     assert "mcpserve-odd brings pydantic 1.10.0" in done(invoke(config, "check"))
 
 
-def test_the_pip_of_the_single_file_is_pip(config):
-    command = [sys.executable, "-m", "mcpserve", "_pip", "/nowhere", "--version"]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-    assert ran.stdout.startswith("pip ")
+def test_an_installation_that_cannot_be_finished_keeps_a_server_from_starting_only(config):
+    (config.parent / "drop" / ".committed").mkdir(parents=True)
+    told = "was interrupted and cannot be finished: No such file or directory"
+    for words, status in (
+        (("check",), 0),
+        (("plugin", "list"), 0),
+        (("serve",), 2),
+        (("plugin", "install", "./x"), 1),
+        (("plugin", "remove", "x"), 1),
+    ):
+        result = invoke(config, *words)
+        assert result.exit_code == status, words
+        assert "warning: plugins_dir" in result.stderr
+        assert ("error: plugins_dir" in result.stderr) == (status > 0 and "./x" not in words)
+        assert told in result.stderr
+
+
+def test_another_build_and_an_entry_point_to_nothing_are_told(config, offline):
+    folder = config.parent / "drop"
+    wheels.unpack(wheels.write(offline, "mcpserve-void", "1.0", plugins=["void"]), folder)
+    more = {"mcpserve_void-1.0.dist-info/entry_points.txt": "[mcpserve]\nvoid = no_such_thing\n"}
+    wheel = wheels.write(offline, "mcpserve-void", "1.0", more=more)
+    result = invoke(config, "plugin", "install", str(wheel), PIP_NO_INDEX="1")
+    assert "replaced mcpserve-void 1.0 in" in done(result)
+    assert "to switch it on" not in result.stdout
+    assert "plugin void cannot be loaded: there is no module no_such_thing" in result.stderr

@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import wheels
 
-from mcpserve import installing, pip_runner, plugins_dir, staging, uninstalling
+from mcpserve import installing, pip_runner, plugins_dir, staging, uninstalling, vetting
 from mcpserve.errors import UsageError
 
 OURS = version("pydantic")
@@ -98,6 +99,41 @@ def test_a_plugin_comes_with_what_it_needs_and_is_replaced_whole(folder, offline
     assert [*folder.iterdir()] == []
 
 
+def rebuild(folder, source):
+    """Write a wheel again, with the same version."""
+    return str(wheels.write(folder, "mcpserve-dev", "1.0", plugins=["dev"], source=source))
+
+
+def test_another_build_of_the_same_version_replaces_it(folder, offline):
+    wheels.unpack(rebuild(offline, "A = 1"), folder)
+    outcomes = []
+    for source in ("A = 1", "A = 2"):
+        wheel = rebuild(offline, source)
+        outcomes.append(installing.install(folder, [wheel], upgrade=False))
+    # Not by name: another version is what that is for.
+    rebuild(offline, "A = 3")
+    outcomes.append(installing.install(folder, ["mcpserve-dev"], upgrade=True))
+    told = [(len(each.installed), len(each.replaced), each.present) for each in outcomes]
+    assert told == [(0, 0, ["mcpserve-dev 1.0"]), (0, 1, []), (0, 0, ["mcpserve-dev 1.0"])]
+    assert (folder / "mcpserve_dev" / "__init__.py").read_text() == "A = 2"
+
+
+def test_a_project_that_changed_replaces_the_same_version(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    project = tmp_path / "project"
+    write(project, {"mcpserve_dev.py": "A = 1"})
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "mcpserve-dev"\nversion = "1.0"\n'
+        '[project.entry-points.mcpserve]\ndev = "mcpserve_dev"\n'
+        '[tool.setuptools]\npy-modules = ["mcpserve_dev"]\n'
+    )
+    drop(folder, tmp_path, "mcpserve-dev", plugins=["dev"])
+    outcome = installing.install(folder, [str(project)], upgrade=False)
+    assert (len(outcome.installed), len(outcome.replaced)) == (0, 1)
+    assert (folder / "mcpserve_dev.py").read_text() == "A = 1"
+    assert not (folder / "mcpserve_dev" / "__init__.py").exists()
+
+
 def test_a_plugin_that_needs_another_version_of_ours_is_refused(folder, offline):
     wheels.write(
         offline, "mcpserve-clash", "1.0", requires=["mcpserve", "pydantic<2"], plugins=["clash"]
@@ -156,6 +192,36 @@ def test_what_mcpserve_has_itself_is_not_installed_again(folder):
     assert refusal(folder, "pydantic<2").startswith(f"pydantic<2: pydantic {OURS} is installed")
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "git+https://example.org/x",
+        "https://example.org/x-1.0-py3-none-any.whl",
+        "mcpserve-x @ https://example.org/x.whl",
+        "mcpserve-x @ file:x.whl",
+        "mcpserve_x-1.0-py3-none-any.whl[more]",
+        "./x-1.0.tar.gz[more]",
+        "./project[more]",
+        "mcpserve-x; python_version > '3'",
+    ],
+)
+def test_a_form_that_is_not_supported_is_told_so(folder, wanted):
+    told = refusal(folder, wanted)
+    assert told.startswith(f"{wanted}: this form is not supported; give a name, perhaps with")
+
+
+def test_names_of_files_are_shown_without_what_a_terminal_obeys(folder, tmp_path):
+    evil = "evil\x1b[31m\nw-1.0-py3-none-any.whl"
+    broken = tmp_path / "a\x1b[31m-1.0-py3-none-any.whl"
+    for wanted in (evil, f"./{evil}/x", "x\x1b]0;", f"https://{evil}", str(broken)):
+        assert refusal(folder, wanted).isprintable()
+    broken.touch()
+    assert refusal(folder, str(broken)).isprintable()
+    with pytest.raises(UsageError) as caught:
+        uninstalling.uninstall(folder, "x\x1b[31m", ())
+    assert str(caught.value).isprintable()
+
+
 def test_a_file_that_cannot_be_installed_is_told_in_one_line(folder, offline):
     foreign = wheels.write(offline, "mcpserve-far", "1.0", tag="cp39-cp39-win_amd64")
     text = refusal(folder, str(foreign))
@@ -171,15 +237,6 @@ def test_a_file_that_cannot_be_installed_is_told_in_one_line(folder, offline):
     assert refusal(folder, "./gone") == "there is no gone"
     assert "is no name of a wheel" in refusal(folder, str(whole.rename(offline / "x.whl")))
     assert refusal(folder, "-r evil") == "'-r evil' is neither a package nor a file"
-
-
-def test_the_single_file_takes_only_wheels(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert pip_runner.pip_command() == [sys.executable, "_pip"]
-    assert installing.binary_only() == ["--only-binary", ":all:"]
-    (tmp_path / "project").mkdir()
-    text = refusal(folder, str(tmp_path / "project"))
-    assert "build a wheel of it elsewhere (pip wheel --no-deps" in text
 
 
 def test_without_pip_and_uv_it_is_told_what_to_install(tmp_path, monkeypatch):
@@ -287,9 +344,109 @@ def test_files_that_two_packages_have_are_not_overwritten_nor_lost(folder, offli
     new = folder.parent / "new"
     drop(new, offline, "mcpserve-three", more={"tests/__init__.py": "other"})
     with pytest.raises(UsageError, match=r"mcpserve-one is there, .*another file tests/__init__"):
-        installing.require_peace(folder, plugins_dir.packages(new), new)
+        vetting.require_peace(folder, plugins_dir.packages(new), new)
     uninstalling.uninstall(folder, "one", ())
     assert (folder / "tests" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "coming", "told"),
+    [
+        ("data/x.txt", "data", "mcpserve-new has a file data, but mcpserve-old has data/x.txt"),
+        ("data", "data/x.txt", "mcpserve-new has a file data/x.txt, but mcpserve-old has data"),
+        ("data", "data/a/x", "mcpserve-new has a file data/a/x, but mcpserve-old has data"),
+    ],
+)
+def test_a_file_where_another_package_has_a_folder_is_refused(folder, offline, there, coming, told):
+    drop(folder, offline, "mcpserve-old", plugins=["old"], more={there: "1"})
+    new = folder.parent / "new"
+    drop(new, offline, "mcpserve-new", plugins=["new"], more={coming: "1"})
+    with pytest.raises(UsageError, match=f"^{told}$"):
+        vetting.require_peace(folder, plugins_dir.packages(new), new)
+
+
+def test_an_operators_own_files_are_not_in_the_way_silently(folder, offline):
+    write(folder, {"data/notes.txt": "mine"})
+    new = folder.parent / "new"
+    drop(new, offline, "mcpserve-new", plugins=["new"], more={"data": "1"})
+    told = f"^mcpserve-new has a file data, but {folder} has data/notes.txt$"
+    with pytest.raises(UsageError, match=told):
+        vetting.require_peace(folder, plugins_dir.packages(new), new)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (".committed/obsolete.json", "which no plugin may have"),
+        (".Committed/files/a", "which no plugin may have"),
+        (".draft-x/a", "which no plugin may have"),
+        ("sitecustomize.py", "which no plugin may have"),
+        ("usercustomize/__init__.py", "which no plugin may have"),
+        ("sitecustomize.cpython-311-x86_64-linux-gnu.so", "which no plugin may have"),
+        ("mcpserve/evil.py", "but mcpserve belongs to mcpserve, which mcpserve itself uses"),
+        ("tornado/platform/x.py", "but tornado(/platform)? belongs to tornado, which"),
+        ("pydantic/new/x.py", "but pydantic belongs to pydantic, which"),
+    ],
+)
+def test_files_in_places_that_are_others_are_refused(folder, offline, name, told):
+    folder.mkdir()
+    new = folder.parent / "new"
+    drop(new, offline, "mcpserve-new", plugins=["new"], more={name: "1"})
+    with pytest.raises(UsageError, match=f"^mcpserve-new has a file {re.escape(name)}, {told}"):
+        vetting.require_peace(folder, plugins_dir.packages(new), new)
+
+
+def test_a_folder_that_is_open_to_everybody_may_be_shared(folder, offline):
+    folder.mkdir()
+    new = folder.parent / "new"
+    drop(new, offline, "opentelemetry-new", more={"opentelemetry/new_kind/__init__.py": ""})
+    vetting.require_peace(folder, plugins_dir.packages(new), new)
+
+
+ODD = "mcpserve_odd/,,\n,,\na\0b,,\n" + "a" * 300 + ",,\n../x,,\n"
+
+
+def spoil_record(metadata):
+    """Let a package claim what is no file."""
+    with (metadata / "RECORD").open("a") as record:
+        record.write(ODD)
+
+
+def test_a_package_with_an_odd_record_can_be_upgraded_and_removed(folder, offline):
+    wheel = wheels.write(offline, "mcpserve-odd", "1.1", plugins=["odd"])
+    drop(folder, offline, "mcpserve-odd", plugins=["odd"])
+    spoil_record(folder / "mcpserve_odd-1.0.dist-info")
+    assert install(folder, str(wheel)) == ["mcpserve-odd 1.1"]
+    spoil_record(folder / "mcpserve_odd-1.1.dist-info")
+    assert uninstalling.uninstall(folder, "odd", ()) == ["mcpserve-odd 1.1"]
+    assert [*folder.iterdir()] == []
+
+
+def test_a_file_may_become_a_folder_and_a_folder_a_file(tmp_path):
+    folder = tmp_path / "plugins"
+    states = [{"a": "1", "b/x.py": "1"}, {"a/x.py": "2", "b": "2"}]
+    write(folder, states[0])
+    for old, new in (states, states[::-1]):
+        for name in old:
+            # What nobody records.
+            write((folder / name).parent / "__pycache__", {"other.cpython-399.pyc": ""})
+        draft = folder / f"{staging.DRAFT}x"
+        write(draft / staging.FILES, new)
+        staging.commit(folder, draft, old)
+        shutil.rmtree(folder / "__pycache__")
+        assert {name: (folder / name).read_text() for name in staging.files_in(folder)} == new
+
+
+@pytest.mark.parametrize("coming", ["data", "file/x"])
+def test_what_could_not_be_finished_is_not_begun(tmp_path, coming):
+    folder = tmp_path / "plugins"
+    old = {"data/x": "1", "file": "1"}
+    write(folder, old)
+    with staging.locked(folder), staging.draft(folder) as draft:
+        write(draft / staging.FILES, {coming: "2", "else": "2"})
+        with pytest.raises(FileExistsError):
+            staging.commit(folder, draft, ["data", "no/such"])
+    assert {name: (folder / name).read_text() for name in staging.files_in(folder)} == old
 
 
 def commit_and_die(folder, draft, *, at):
@@ -306,13 +463,27 @@ def commit_and_die(folder, draft, *, at):
                     os._exit(9)
 
         sys.addaudithook(hook)
-        staging.commit(folder, draft, ["pkg/__init__.py", "pkg/old.py", "pkg-1.dist-info/RECORD"])
+        staging.commit(folder, draft, OLD.keys() - {"else.py"})
         os._exit(0)
     return os.waitpid(pid, 0)[1] != 0
 
 
-OLD = {"pkg/__init__.py": "1", "pkg/old.py": "1", "pkg-1.dist-info/RECORD": "1", "else.py": ""}
-NEW = {"pkg/__init__.py": "2", "pkg/sub/new.py": "2", "pkg-2.dist-info/RECORD": "2", "else.py": ""}
+OLD = {
+    "pkg/__init__.py": "1",
+    "pkg/old.py": "1",
+    "pkg/file": "1",
+    "pkg/folder/file": "1",
+    "pkg-1.dist-info/RECORD": "1",
+    "else.py": "",
+}
+NEW = {
+    "pkg/__init__.py": "2",
+    "pkg/sub/new.py": "2",
+    "pkg/file/is": "2",
+    "pkg/folder": "2",
+    "pkg-2.dist-info/RECORD": "2",
+    "else.py": "",
+}
 
 
 def write(folder, files):
@@ -334,6 +505,7 @@ def test_a_process_that_dies_leaves_the_old_or_the_new(tmp_path):
         with staging.locked(folder):
             after = {name: (folder / name).read_text() for name in staging.files_in(folder)}
         assert after in (OLD, NEW), at
+        assert all(any(path.iterdir()) for path in folder.rglob("*") if path.is_dir()), at
         seen.append(after == NEW)
         if not died:
             break
@@ -369,7 +541,7 @@ def test_a_directory_that_may_not_be_written_is_named(folder, offline):
         parent.chmod(0o755)
     os.seteuid(65534)
     try:
-        text = f"plugins_dir: {folder} cannot be changed: Permission denied"
+        text = f"plugins_dir: {folder} cannot be changed: Permission denied: {folder}"
         assert refusal(folder, "mcpserve-x") == text
         with pytest.raises(UsageError, match=re.escape(text)):
             uninstalling.uninstall(folder, "there", ())

@@ -1,8 +1,10 @@
 """The drop-in directory: behind what mcpserve is installed with, and told where both meet."""
 
+import json
+import re
 import sys
 from contextlib import AsyncExitStack
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 
 import pytest
 import wheels
@@ -183,19 +185,47 @@ def test_a_file_is_no_directory(folder):
 def test_the_code_of_a_dropped_package_can_be_pinned(folder):
     drop(folder, "mcpserve-pinned", plugins=["pinned"])
     plugins_dir.add(folder)
-    package = discovery.packages()["pinned"]
+    package = discovery.packages(["pinned"])["pinned"]
     assert package.version == "mcpserve-pinned 1.0"
     assert package.files.startswith("sha256:")
     (folder / "mcpserve_pinned" / "__init__.py").write_text("other")
-    assert discovery.packages()["pinned"].files != package.files
+    assert discovery.packages(["pinned"])["pinned"].files != package.files
 
 
 def test_a_record_cannot_name_files_outside(folder):
     drop(folder, "mcpserve-sly")
     record = folder / "mcpserve_sly-1.0.dist-info" / "RECORD"
-    record.write_text("a.py,,\n../b.py,,\n/etc/c.py,,\nx/../../d.py,,\n../../bin/e,,\n")
-    (package,) = plugins_dir.packages(folder).values()
-    assert plugins_dir.files_of(package) == ["a.py", "bin/e"]
+    outside = folder.parent / "outside.py"
+    for path in (folder / "a.py", folder / "bin" / "e", outside):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    record.write_text(
+        f"a.py,,\n../outside.py,,\n{outside},,\nbin/../../outside.py,,\n../../bin/e,,\n"
+    )
+    assert plugins_dir.files_of(plugins_dir.packages(folder).values()) == {"a.py", "bin/e"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "mcpserve_odd/,,\n",
+        ",,\n",
+        "a\0b,,\n",
+        "a" * 300 + ",,\n",
+        "gone.py,,\n",
+        ".,,,,,,\n",
+        '"',
+        "\n",
+        "x" * 140_000,
+        "",
+        b"\xff,,\n",
+    ],
+)
+def test_a_record_of_what_is_no_file_names_nothing(folder, record):
+    drop(folder, "mcpserve-odd")
+    path = folder / "mcpserve_odd-1.0.dist-info" / "RECORD"
+    path.write_bytes(record.encode() if isinstance(record, str) else record)
+    assert plugins_dir.files_of(plugins_dir.packages(folder).values()) == set()
 
 
 def test_an_interrupted_installation_is_finished_by_whoever_comes_next(folder, tmp_path):
@@ -211,3 +241,71 @@ def test_an_interrupted_installation_is_finished_by_whoever_comes_next(folder, t
         "mcpserve_late",
         "mcpserve_late-1.0.dist-info",
     ]
+
+
+@pytest.mark.parametrize(
+    ("obsolete", "blocked"),
+    [
+        ("", "obsolete.json"),
+        ('{"a": 1}', "obsolete.json"),
+        ("[1]", "obsolete.json"),
+        (None, "obsolete.json"),
+        ("[]", "mcpserve_late/__init__.py"),
+    ],
+)
+def test_what_cannot_be_finished_is_told_with_the_way_out_and_the_rest_works(
+    folder, tmp_path, obsolete, blocked
+):
+    drop(folder, "mcpserve-there", plugins=["there"])
+    committed = folder / staging.COMMITTED
+    committed.mkdir()
+    drop(tmp_path / "draft", "mcpserve-late", plugins=["late"])
+    (tmp_path / "draft").rename(committed / staging.FILES)
+    if obsolete is not None:
+        (committed / staging.OBSOLETE).write_text(obsolete)
+    if obsolete == "[]":
+        # Somebody else's files where one has to be.
+        (folder / "mcpserve_late" / "__init__.py").mkdir(parents=True)
+        (folder / "mcpserve_late" / "__init__.py" / "notes.txt").touch()
+    told = (
+        rf"cannot be finished: .*{re.escape(blocked)}; mend that .*remove {committed} and install"
+    )
+    with pytest.raises(plugins_dir.UnfinishedError, match=told):
+        plugins_dir.add(folder)
+    assert found("there") == [("mcpserve-there", "1.0")]
+
+
+def test_an_interrupted_installation_removes_nothing_outside(folder, tmp_path):
+    victims = [tmp_path / "up.txt", tmp_path / "absolute.txt"]
+    for victim in victims:
+        victim.touch()
+    (folder / "kept").mkdir()
+    (folder / staging.COMMITTED / staging.FILES).mkdir(parents=True)
+    names = ["../up.txt", str(victims[1]), "kept", "", ".", "a\0b", "a" * 300, "kept/../../up.txt"]
+    (folder / staging.COMMITTED / staging.OBSOLETE).write_text(json.dumps(names))
+    plugins_dir.add(folder)
+    assert all(victim.exists() for victim in victims)
+    assert [each.name for each in folder.iterdir()] == ["kept"]
+
+
+# Entry points
+
+
+@pytest.mark.parametrize(
+    ("value", "missing"),
+    [
+        ("mcpserve_entry", None),
+        ("mcpserve_entry.inner:plugin", None),
+        ("json:loads", None),
+        ("mcpserve_entry.gone", "mcpserve_entry.gone"),
+        ("no_such_module_anywhere", "no_such_module_anywhere"),
+        ("!!nonsense!!", "!!nonsense!!"),
+        ("mcpserve_entry:", "mcpserve_entry:"),
+    ],
+)
+def test_an_entry_point_to_nothing_is_found_without_an_import(folder, value, missing):
+    source = "raise RuntimeError"
+    drop(folder, "mcpserve-entry", source=source, more={"mcpserve_entry/inner/__init__.py": ""})
+    (package,) = plugins_dir.packages(folder).values()
+    plugin = EntryPoint("entry", value, "mcpserve")
+    assert plugins_dir.missing_module(plugin, package) == missing
