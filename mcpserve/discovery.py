@@ -1,17 +1,22 @@
 """Finding plugins: entry points of installed packages, imported only when they are asked for."""
 
-import hashlib
-import json
+import difflib
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
+from types import ModuleType
 
 from packaging.utils import canonicalize_name
 
 from mcpserve.errors import PluginError
 from mcpserve.hooks import PROJECT, reason
+from mcpserve.package_files import brings, files_digest, is_fixed, recorded
+
+INSTALL = "mcpserve plugin install NAME"
+"""The command that installs a package, whose name only its author knows."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,16 @@ class Installed:
     entry_point: EntryPoint
     distribution: str
     version: str
+
+    @property
+    def package(self) -> str:
+        """The canonical name of the distribution."""
+        return canonicalize_name(self.distribution)
+
+    @property
+    def release(self) -> str:
+        """The distribution and its version, for people."""
+        return f"{self.distribution} {self.version}"
 
 
 def installed() -> list[Installed]:
@@ -62,64 +77,128 @@ class Package:
     """With its name."""
     files: str
     """A digest of its files; empty if they may change at any time, or are not known."""
+    entry_point: str = ""
+    """What of it is the plugin."""
 
 
 UNKNOWN = Package("", "")
 
+IMPORTED: dict[str, Package] = {}
+"""The packages of plugins as they were when they were imported, by canonical name.
 
-def packages() -> dict[str, Package]:
-    """Return the package of each plugin that exactly one package offers."""
-    available = installed()
+As ``sys.modules``, which it describes, there is one of a process: Python imports once.
+"""
+
+
+def packages(names: Collection[str], *, isolated: Collection[str] = ()) -> dict[str, Package]:
+    """Return the package of each of these plugins that exactly one package offers.
+
+    As it runs in this process if it was imported here, otherwise as it is on the disk. ``isolated``
+    are those that run in other processes.
+    """
+    available = [plugin for plugin in installed() if plugin.name in names]
     counts = Counter(plugin.name for plugin in available)
     return {
-        plugin.name: Package(
-            f"{plugin.distribution} {plugin.version}", files_digest(plugin.entry_point.dist)
-        )
+        plugin.name: present(plugin) if plugin.name in isolated else running(plugin)
         for plugin in available
         if counts[plugin.name] == 1
     }
 
 
-def files_digest(distribution: Distribution | None) -> str:
-    """Return a digest of a package's files as they are now, empty if it is somebody's working copy.
+def present(plugin: Installed) -> Package:
+    """Return the package of a plugin as it is on the disk.
 
-    Without what installers write: its metadata, scripts outside of it, bytecode.
+    Of a plugin that is in none of the package's files nobody knows which code it is.
     """
-    # A source tree has no RECORD.
-    if distribution is None or not distribution.read_text("RECORD") or is_editable(distribution):
-        return ""
-    digest = hashlib.sha256()
-    for file in sorted(distribution.files or (), key=str):
-        if ".." in file.parts or file.suffix == ".pyc" or file.parts[0].endswith(".dist-info"):
-            continue
-        try:
-            content = hashlib.sha256(Path(str(file.locate())).read_bytes()).hexdigest()
-        except OSError:
-            content = "not there"
-        digest.update(f"{file.as_posix()} {content}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+    distribution = plugin.entry_point.dist
+    is_known = distribution is not None and brings(distribution, plugin.entry_point.module)
+    files = files_digest(distribution) if is_known else ""
+    return Package(plugin.release, files, plugin.entry_point.value)
 
 
-def is_editable(distribution: Distribution) -> bool:
-    """Whether it is a link to somebody's working copy (the packaging guide's direct_url.json)."""
-    try:
-        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
-    except ValueError:
-        return False
-    info = direct.get("dir_info") if isinstance(direct, dict) else None
-    return isinstance(info, dict) and bool(info.get("editable"))
+def running(plugin: Installed) -> Package:
+    """Return the package of a plugin as this process imported it, or would."""
+    imported = IMPORTED.get(plugin.package)
+    if imported is None:
+        return present(plugin)
+    return replace(imported, entry_point=plugin.entry_point.value)
+
+
+def outdated(names: Collection[str]) -> Iterator[str]:
+    """Yield a line for each of these plugins of which another version was imported."""
+    for plugin in installed():
+        imported = IMPORTED.get(plugin.package, UNKNOWN).version or plugin.release
+        if plugin.name in names and imported != plugin.release:
+            yield (
+                f"plugins.{plugin.name}: {plugin.release} is installed, {imported} runs until the "
+                "next start"
+            )
 
 
 def discover(name: str, available: Sequence[Installed]) -> object:
     """Import the plugin. Raises :class:`PluginError` unless exactly one package offers it."""
     offers = [plugin for plugin in available if plugin.name == name]
     if len(offers) != 1:
-        found = ", ".join(offer.distribution for offer in offers) or "no installed package"
-        others = ", ".join(sorted({plugin.name for plugin in available})) or "none"
-        raise PluginError(
-            name, f"{found} provides it; exactly one package must (installed plugins: {others})"
-        )
+        raise PluginError(name, none_or_many(name, offers, available))
     try:
-        return offers[0].entry_point.load()
+        return load(offers[0])
     except (Exception, SystemExit) as error:
         raise PluginError(name, f"import failed: {reason(error)}") from error
+
+
+def load(plugin: Installed) -> object:
+    """Import a plugin. Of one that fails nothing stays; raises whatever it does."""
+    is_first = plugin.package not in IMPORTED
+    if is_first:
+        # Before the import: what is installed meanwhile is not what runs.
+        IMPORTED[plugin.package] = present(plugin)
+    before = frozenset(sys.modules)
+    try:
+        return plugin.entry_point.load()
+    except BaseException:
+        forget(frozenset(sys.modules) - before, belongs_to(plugin))
+        if is_first:
+            IMPORTED.pop(plugin.package, None)
+        raise
+
+
+def forget(names: Collection[str], is_own: Callable[[str, ModuleType], bool]) -> None:
+    """Let these modules be imported anew, or the next version would run with parts of this one."""
+    for name in names:
+        module = sys.modules.get(name)
+        if module is None or not is_own(name, module):
+            continue
+        del sys.modules[name]
+        parent, _, child = name.rpartition(".")
+        # Where ``from . import child`` looks first.
+        names_of_parent = vars(sys.modules[parent]) if parent in sys.modules else {}
+        if names_of_parent.get(child) is module:
+            del names_of_parent[child]
+
+
+def belongs_to(plugin: Installed) -> Callable[[str, ModuleType], bool]:
+    """Return what tells the modules of the plugin's package from those of others."""
+    distribution = plugin.entry_point.dist
+    if distribution is None or not is_fixed(distribution):
+        top = plugin.entry_point.module.partition(".")[0]
+        return lambda name, _: name.partition(".")[0] == top
+    files = {str(Path(str(file.locate())).absolute()) for file in recorded(distribution)}
+    return lambda _, module: getattr(module, "__file__", None) in files
+
+
+def none_or_many(name: str, offers: Sequence[Installed], available: Sequence[Installed]) -> str:
+    """Say why a name means no plugin."""
+    known = sorted({plugin.name for plugin in available})
+    others = f"(installed plugins: {', '.join(known) or 'none'})"
+    if offers:
+        found = ", ".join(offer.distribution for offer in offers)
+        return f"{found} provides it; exactly one package must {others}"
+    meant = mistyped(name, available)
+    advice = f"did you mean {meant}?" if meant else f"to install one: {INSTALL}"
+    return f"no installed package provides it; {advice} {others}"
+
+
+def mistyped(name: str, available: Sequence[Installed]) -> str | None:
+    """Return the installed plugin that is probably meant."""
+    close = difflib.get_close_matches(name, {plugin.name for plugin in available}, 1)
+    return close[0] if close else None

@@ -3,10 +3,13 @@
 Of the operator's own decisions none is pinned: they are in the configuration, which is reviewed.
 """
 
+import asyncio
+import contextlib
 import difflib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from mcpserve import changes, discovery, plugins
+from mcpserve import changes, discovery, plugins, staging
 from mcpserve.bound import Bound
 from mcpserve.discovery import Package
 from mcpserve.errors import ConfigError, UsageError
@@ -25,7 +28,7 @@ from mcpserve.tools import Tool
 LOCK = "mcpserve tools lock"
 """The command that writes the file."""
 
-CODE = frozenset({"distribution", "files"})
+CODE = frozenset({"distribution", "entry point", "files"})
 """What no client is told."""
 
 
@@ -35,6 +38,8 @@ class Pin(BaseModel, frozen=True, extra="forbid"):
     plugin: str
     distribution: str
     """Its package and version; empty if it is editable or unknown."""
+    entry_point: str
+    """What of it is the plugin: a module, and maybe an object in it."""
     files: str
     """A digest of all files of the package; empty as above: they may change at any time."""
     scopes: tuple[str, ...]
@@ -91,6 +96,8 @@ def write(path: Path, pins: Mapping[str, Pin]) -> None:
     tools = {name: pins[name].model_dump(mode="json") for name in sorted(pins)}
     # ASCII, so that no character of a description can hide in a review.
     text = json.dumps({"tools": tools}, indent=2, sort_keys=True) + "\n"
+    # Through links: who manages the file elsewhere wants it to stay one.
+    path = Path(os.path.realpath(path))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, "ascii")
@@ -100,9 +107,34 @@ def write(path: Path, pins: Mapping[str, Pin]) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def pins(tools: Iterable[Bound[Tool]]) -> dict[str, Pin]:
+def approve(path: Path, names: Collection[str], now: Mapping[str, Pin]) -> None:
+    """Pin these tools as they are now, or no more; the others stay as somebody else pinned them.
+
+    Raises :class:`~mcpserve.errors.ConfigError` and :class:`~mcpserve.errors.UsageError`.
+    """
+    with alone(path):
+        kept = {name: pin for name, pin in read(path).items() if name not in names}
+        write(path, {**kept, **{name: now[name] for name in names if name in now}})
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until nobody else changes the file. Raises :class:`~mcpserve.errors.UsageError`."""
+    with contextlib.ExitStack() as exit_stack:
+        # Windows cannot open a folder to lock it.
+        if sys.platform != "win32":
+            try:
+                exit_stack.enter_context(staging.alone(Path(os.path.realpath(path)).parent))
+            except OSError as error:
+                raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        yield
+
+
+def pins(loaded: LoadedPlugins) -> dict[str, Pin]:
     """Return the tools as they are now."""
-    packages = discovery.packages()
+    tools = loaded.registry.tools
+    names = frozenset(bound.plugin for bound in tools)
+    packages = discovery.packages(names, isolated=loaded.isolated)
     return {
         bound.offer.name: pin(bound, packages.get(bound.plugin, discovery.UNKNOWN))
         for bound in tools
@@ -115,6 +147,7 @@ def pin(bound: Bound[Tool], package: Package) -> Pin:
     return Pin(
         plugin=bound.plugin,
         distribution=package.version if package.files else "",
+        entry_point=package.entry_point,
         files=package.files,
         scopes=tuple(sorted(bound.offer.scopes)),
         description=tuple((told.get("description") or "").split("\n")),
@@ -161,6 +194,9 @@ def differences(old: Pin, new: Pin) -> Iterator[Difference]:
     if old.distribution != new.distribution:
         named = [each or "editable or unknown" for each in (old.distribution, new.distribution)]
         yield Difference("distribution", (" → ".join(named),))
+    if old.entry_point != new.entry_point:
+        named = [each or "unknown" for each in (old.entry_point, new.entry_point)]
+        yield Difference("entry point", (" → ".join(named),))
     if old.files != new.files:
         yield Difference("files", ("the code of its package is not what was pinned",))
 
@@ -204,13 +240,16 @@ async def load(
     # Before any code of a plugin runs.
     locked = read(lock_path(settings)) if settings.tools_lock else None
     loaded = await plugins.load(settings.plugins, exit_stack, find)
-    return loaded if locked is None else approved(loaded, locked)
+    if locked is None:
+        return loaded
+    # It reads files, while a server that reloads goes on.
+    return await asyncio.to_thread(approved, loaded, locked)
 
 
 def approved(loaded: LoadedPlugins, locked: Mapping[str, Pin]) -> LoadedPlugins:
     """Return the plugins without the tools that are not as they were pinned."""
     tools = loaded.registry.tools
-    different = compare(locked, pins(tools))
+    different = compare(locked, pins(loaded))
     unapproved = tuple(
         Unapproved(bound, ", ".join(each.what for each in different[bound.offer.name]))
         for bound in tools

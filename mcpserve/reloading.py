@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass
 from typing import Any
 
-from mcpserve import changes, loading, log, plugins_dir
+from mcpserve import changes, discovery, loading, log, plugins_dir
 from mcpserve.config import Loaded
-from mcpserve.discovery import installed
 from mcpserve.errors import MCPServeError
 from mcpserve.generations import Generation, Generations, Opening
 from mcpserve.settings import Settings
@@ -56,7 +55,6 @@ class Reloader:
         self._opening = opening
         self._prepare = prepare
         self._one = asyncio.Lock()
-        self._imported = imported_versions(generations.current.services.settings)
 
     async def reload(self) -> Outcome:
         """Swap if everything is in order; else say why not and leave everything as it is."""
@@ -82,7 +80,11 @@ class Reloader:
         differs = changes.changed_settings(old.settings, read)
         at_start = tuple(changes.at_start(differs))
         settings = changes.until_start(read, old.settings)
-        new = await Generation.open(self._opening(settings))
+        try:
+            new = await Generation.open(self._opening(settings))
+        except MCPServeError as error:
+            # What was mended may be on the disk already.
+            raise MCPServeError("\n".join([str(error), *outdated(settings)])) from error
         try:
             await self._prepare(new.services)
             # Before the swap, after which nothing may fail.
@@ -101,22 +103,11 @@ class Reloader:
         different = changes.compare(before, after)
         hints = [REFRESH] if different.has_to_be_refreshed else []
         hints += moved(old.settings, new.settings)
-        hints += self._outdated(new.settings)
+        hints += outdated(new.settings)
         hints += [f"started without {reason}" for reason in new.plugins.skipped.values()]
         hints += [str(unapproved) for unapproved in new.plugins.unapproved]
         number = self._generations.number + 1
         return Outcome(number, (), tuple(different.lines()), at_start, tuple(hints))
-
-    def _outdated(self, settings: Settings) -> list[str]:
-        """Tell of packages that were exchanged: what was imported stays until the next start."""
-        present = imported_versions(settings)
-        self._imported = {**present, **self._imported}
-        return [
-            f"plugins.{name}: {version} is installed, {self._imported[name]} runs until the "
-            "next start"
-            for name, version in present.items()
-            if version != self._imported[name]
-        ]
 
     def described(self) -> Mapping[str, Any]:
         """Tell what is served, and which settings are different in the configuration now."""
@@ -163,13 +154,10 @@ def moved(old: Settings, new: Settings) -> list[str]:
     return [MOVED] if old.server.issuer != new.server.issuer else []
 
 
-def imported_versions(settings: Settings) -> dict[str, str]:
-    """Return the version of each plugin in this process, as it is installed now."""
-    return {
-        found.name: f"{found.distribution} {found.version}"
-        for found in installed()
-        if found.name in settings.plugins and settings.plugins[found.name].isolation == "none"
-    }
+def outdated(settings: Settings) -> list[str]:
+    """Tell of packages that were exchanged: what was imported stays until the next start."""
+    here = [name for name, each in settings.plugins.items() if each.isolation == "none"]
+    return list(discovery.outdated(here))
 
 
 async def at_each(wanted: asyncio.Event, reload: Callable[[], Awaitable[object]]) -> None:

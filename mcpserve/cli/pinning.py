@@ -38,17 +38,17 @@ def present(settings: Settings) -> Present:
     async def work() -> Present:
         async with AsyncExitStack() as exit_stack:
             loaded = await plugins.load(settings.plugins, exit_stack)
-            return Present(pinning.pins(loaded.registry.tools), loaded.skipped)
+            return Present(pinning.pins(loaded), loaded.skipped)
 
     return asyncio.run(work())
 
 
-def compared(settings: Settings) -> tuple[dict[str, Pin], Present, dict[str, list[Difference]]]:
-    """Return the pins, the tools, and what differs. What cannot be loaded is not gone."""
+def compared(settings: Settings) -> tuple[Present, dict[str, list[Difference]]]:
+    """Return the tools, and what differs. What cannot be loaded is not gone."""
     locked = pinning.read(pinning.lock_path(settings))
     now = present(settings)
     known = {name: pin for name, pin in locked.items() if pin.plugin not in now.skipped}
-    return locked, now, pinning.compare(known, now.pins)
+    return now, pinning.compare(known, now.pins)
 
 
 @tools_group.command("lock", epilog="mcpserve tools lock")
@@ -62,7 +62,8 @@ def lock(loaded: Loaded) -> None:
     now = present(loaded.settings)
     if now.skipped:
         raise UsageError("\n".join(now.skipped.values()))
-    pinning.write(path, now.pins)
+    with pinning.alone(path):
+        pinning.write(path, now.pins)
     click.echo(f"pinned {counted(len(now.pins), 'tool')} in {printable(str(path))}")
     for name, pin in sorted(now.pins.items()):
         if not pin.files:
@@ -73,7 +74,7 @@ def lock(loaded: Loaded) -> None:
 @configured
 def diff(loaded: Loaded) -> None:
     """Show what is not as it was pinned. Exit code 1 if something is not."""
-    _, now, different = compared(loaded.settings)
+    now, different = compared(loaded.settings)
     for reason in now.skipped.values():
         click.echo(f"skipped: {printable(reason)}")
     if not different:
@@ -109,13 +110,11 @@ def approve(loaded: Loaded, *, names: tuple[str, ...], everything: bool) -> None
     """Pin tools anew as they are now, and keep the pins of the others."""
     if everything == bool(names):
         raise click.UsageError("name the tools, or give --all")
-    locked, now, different = compared(loaded.settings)
+    now, different = compared(loaded.settings)
     if same := [name for name in names if name not in different]:
         raise UsageError(f"no difference to approve: {' '.join(same)}")
     chosen = {name: different[name] for name in names or different}
-    kept = {name: pin for name, pin in locked.items() if name not in chosen}
-    taken = {name: now.pins[name] for name in chosen if name in now.pins}
-    pinning.write(pinning.lock_path(loaded.settings), {**kept, **taken})
+    pinning.approve(pinning.lock_path(loaded.settings), chosen, now.pins)
     for name, what in chosen.items():
         click.echo(f"approved {name}: {', '.join(each.what for each in what)}")
     if chosen:

@@ -121,6 +121,18 @@ def test_code_that_changed_alone_is_a_difference_and_nobody_has_to_refresh(site)
     assert "ChatGPT" not in different.stdout
 
 
+def test_an_entry_point_that_leads_into_another_package_is_a_difference(site):
+    site.run("tools", "lock")
+    (site.folder / "other.py").write_text((site.folder / "greeter.py").read_text())
+    (site.folder / INFO / "entry_points.txt").write_text("[mcpserve]\ngreeter = other\n")
+    different = site.run("tools", "diff")
+    assert different.returncode == 1
+    assert "tool greet: distribution, entry point, files\n" in different.stdout
+    assert "    entry point: greeter → other\n" in different.stdout
+    locked = site.run("tools", "lock").stdout
+    assert "greet: without its code, because its package is editable or unknown" in locked
+
+
 @pytest.fixture
 def config(tmp_path):
     """The calculator alone, pinned."""

@@ -3,9 +3,14 @@
 import asyncio
 import contextlib
 import gc
+import importlib
+import itertools
 import logging
 import os
+import shutil
+import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -14,6 +19,7 @@ from mcp_client import McpClient, events
 from reloads import PLUGIN, Connection, changing
 from serving import CALLBACK, CLIENTS, Flow
 
+from mcpserve import discovery, pinning
 from mcpserve.generations import Generation
 from mcpserve.reloading import MOVED
 
@@ -324,26 +330,156 @@ async def test_a_plugin_that_ended_by_itself_is_out_of_order_until_the_next_relo
         assert not (await client.call("first")).json()["result"].get("isError")
 
 
-def install(folder, version):
-    """Make a package that has the plugin, as far as can be seen from outside."""
-    info = folder / f"{PLUGIN}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[mcpserve]\n{PLUGIN} = {PLUGIN}\n")
+MIX = """
+from mcpserve import hookimpl
+from {name}.impl import mix
+{then}
+
+@hookimpl
+def mcpserve_tools():
+    {hook}
+    return [mix]
+"""
+IMPL = """
+def mix() -> str:
+    \"\"\"Mix.\"\"\"
+    return {version!r}
+"""
+FAILS = "raise RuntimeError('it needs a fix')"
+COUNT = itertools.count()
 
 
-async def test_a_package_that_was_exchanged_is_named_until_the_next_start(
-    dsn, tmp_path, monkeypatch
-):
+@dataclass
+class Mix:
+    """A plugin of two modules, under a name that no other test has imported."""
+
+    folder: Path
+    name: str
+
+    def install(self, version, then="", hook="", has_record=True):
+        """Put this version in place of what is there."""
+        for old in self.folder.glob("*.dist-info"):
+            shutil.rmtree(old)
+        info = self.folder / f"{self.name}-{version}.dist-info"
+        info.mkdir()
+        package = self.folder / self.name
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text(MIX.format(name=self.name, then=then, hook=hook))
+        (package / "impl.py").write_text(IMPL.format(version=version))
+        (info / "METADATA").write_text(f"Name: {self.name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[mcpserve]\nmix = {self.name}\n")
+        if has_record:
+            (info / "RECORD").write_text(
+                "".join(f"{self.name}/{file}.py,,\n" for file in ("__init__", "impl"))
+            )
+
+    async def answer(self, changed):
+        """Call its tool."""
+        async with Connection(changed.server.url, await token_of(changed)) as connection:
+            result = await connection.ask("tools/call", {"name": "mix", "arguments": {}})
+        return result["structuredContent"]["result"]
+
+
+@pytest.fixture
+def mix(tmp_path, monkeypatch):
+    """A folder in front of all others."""
     monkeypatch.syspath_prepend(tmp_path)
-    install(tmp_path, "1.0")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return Mix(tmp_path, f"reloaded_mix_{next(COUNT)}")
+
+
+@contextlib.asynccontextmanager
+async def mixing(dsn):
+    """A server whose configuration will name a plugin that is installed."""
     async with changing(dsn) as changed:
-        assert (await changed.reload(1)).hints == ()
-        (tmp_path / f"{PLUGIN}-1.0.dist-info").rename(tmp_path / "gone")
-        install(tmp_path, "2.0")
-        told = "plugins.sets: sets 2.0 is installed, sets 1.0 runs until the next start"
+        changed.find = None
+        yield changed
+
+
+async def test_a_package_that_was_exchanged_is_named_until_the_next_start(dsn, mix):
+    mix.install("1.0")
+    async with mixing(dsn) as changed:
+        assert mix.name not in str((await changed.reload(1, plugins={"mix": {}})).hints)
+        mix.install("1.1")
+        told = f"plugins.mix: {mix.name} 1.1 is installed, {mix.name} 1.0 runs until the next start"
         for _ in range(2):
-            assert (await changed.reload(1)).hints == (told,)
+            assert (await changed.reload(1, plugins={"mix": {}})).hints == (told,)
+        assert await mix.answer(changed) == "1.0"
+        # In a process of its own it is the new one.
+        isolated = {"mix": {"isolation": "process"}}
+        assert (await changed.reload(1, plugins=isolated)).hints == ()
+        assert await mix.answer(changed) == "1.1"
+
+
+@pytest.mark.parametrize("has_record", [True, False], ids=["installed", "working copy"])
+async def test_nothing_of_an_import_that_failed_runs_after_it_was_mended(dsn, mix, has_record):
+    mix.install("1.0", then=FAILS, has_record=has_record)
+    async with mixing(dsn) as changed:
+        refused = await changed.reload(1, plugins={"mix": {}})
+        assert "it needs a fix" in refused.problems[0]
+        mix.install("1.1", has_record=has_record)
+        outcome = await changed.reload(1, plugins={"mix": {}})
+        assert outcome.problems == ()
+        assert mix.name not in str(outcome.hints)
+        assert await mix.answer(changed) == "1.1"
+
+
+async def test_a_refusal_says_that_a_mended_package_needs_a_start(dsn, mix):
+    mix.install("1.0", hook=FAILS)
+    async with mixing(dsn) as changed:
+        assert len((await changed.reload(1, plugins={"mix": {}})).problems) == 1
+        mix.install("1.1")
+        problems = (await changed.reload(1, plugins={"mix": {}})).problems
+        assert "it needs a fix" in problems[0]
+        assert problems[1:] == (
+            f"plugins.mix: {mix.name} 1.1 is installed, {mix.name} 1.0 runs until the next start",
+        )
+
+
+async def test_code_that_was_approved_meanwhile_does_not_vouch_for_what_runs(dsn, mix, tmp_path):
+    lock = tmp_path / "tools.lock"
+    mix.install("1.0")
+    async with mixing(dsn) as changed:
+        await changed.reload(1, plugins={"mix": {}})
+        pins = pinning.pins(changed.generations.current.services.plugins)
+        pinning.write(lock, pins)
+        assert (await changed.reload(1, plugins={"mix": {}}, tools_lock=str(lock))).changes == ()
+        mix.install("1.1")
+        # The process that approves it has imported nothing yet.
+        now = discovery.present(next(each for each in discovery.installed() if each.name == "mix"))
+        approved = {"distribution": now.version, "files": now.files}
+        pinning.write(lock, {"mix": pins["mix"].model_copy(update=approved)})
+        outcome = await changed.reload(1, plugins={"mix": {}})
+        assert outcome.changes == ("- tool mix",)
+        assert any("1.0 runs until the next start" in hint for hint in outcome.hints)
+
+
+async def test_an_import_that_fails_leaves_the_modules_of_others(mix):
+    mix.install("1.0", then=f"import {mix.name}_friend\n{FAILS}")
+    (mix.folder / f"{mix.name}_friend.py").write_text("")
+    [plugin] = [each for each in discovery.installed() if each.name == "mix"]
+    before = frozenset(sys.modules)
+    with pytest.raises(RuntimeError):
+        discovery.load(plugin)
+    assert frozenset(sys.modules) - before == {f"{mix.name}_friend"}
+
+
+async def test_a_package_around_a_plugin_that_failed_does_not_keep_its_modules(mix):
+    mix.install("1.0")
+    package = mix.folder / mix.name
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text(f"from {mix.name} import impl\n{FAILS}")
+    [info] = mix.folder.glob("*.dist-info")
+    (info / "entry_points.txt").write_text(f"[mcpserve]\nmix = {mix.name}.plugin\n")
+    [plugin] = [each for each in discovery.installed() if each.name == "mix"]
+    importlib.import_module(mix.name)
+    with pytest.raises(RuntimeError):
+        discovery.load(plugin)
+    (package / "plugin.py").write_text(f"from {mix.name} import impl\n")
+    (package / "impl.py").write_text("VALUE = 'mended'\n")
+    with (info / "RECORD").open("a") as record:
+        record.write(f"{mix.name}/plugin.py,,\n")
+    assert discovery.load(plugin).impl.VALUE == "mended"
 
 
 async def test_fifty_reloads_leave_no_more_behind_than_one(dsn):
