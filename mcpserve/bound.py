@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from mcp_types import LoggingLevel
+from mcp_types import CallToolResult, LoggingLevel
 
 from mcpserve.breaker import Breaker
 from mcpserve.completion import Completable
@@ -20,6 +20,7 @@ from mcpserve.principal import Principal
 from mcpserve.questions import InputRequired, Interview
 from mcpserve.results import Results
 from mcpserve.settings import PluginSettings
+from mcpserve.surrogates import whole
 from mcpserve.threads import in_task, in_thread, is_cancelled
 from mcpserve.tools import Offer, ToolContext, ToolError, WrongArguments
 
@@ -129,7 +130,17 @@ class Bound(Generic[Offered]):
                 running = self._run(function, is_async=self.offer.is_async)
                 value = await answered(running, context.interview)
             results.check_value(name, value)
-            return results.approved(name, convert(value))
+            try:
+                result = convert(value)
+                if isinstance(value, CallToolResult):
+                    # Nobody looked at its keys yet, and the SDK fails at halves of pairs in them.
+                    value.model_dump_json()
+                return results.approved(name, result)
+            except ValueError:
+                mended = whole(value)
+                if mended == value:
+                    raise
+                return results.approved(name, convert(mended))
 
     async def complete(
         self: "Bound[Completed]", argument: str, value: str, others: Mapping[str, str]
@@ -142,6 +153,7 @@ class Bound(Generic[Offered]):
                 values = await self._run(function, is_async=inspect.iscoroutinefunction(completer))
             if isinstance(values, str) or not all(isinstance(value, str) for value in values):
                 raise TypeError(f"the completion of {argument!r} must return a list of texts")
+            self.containment.results.check_value(self.offer.name, values)
             return list(values)
 
     @contextlib.contextmanager
@@ -163,7 +175,7 @@ class Bound(Generic[Offered]):
             raise
         except (ToolError, InputRequired) as error:
             breaker.worked()
-            error.args = tuple(self.containment.results.redacted(error.args))
+            self.containment.results.approved_error(offer.name, error)
             raise
         except CallFailed:
             breaker.failed()

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from mcpserve.errors import PluginError
 from mcpserve.setting_types import format_size
 from mcpserve.settings import ResultSettings
+from mcpserve.surrogates import encoded, whole
 
 Result = TypeVar("Result")
 
@@ -80,7 +81,7 @@ class Results:
         """Return a result as it may be sent. Raises :class:`ToolError` for one too large."""
         most = self.max_size // MOST_BYTES
         if mass(result, most) > most:
-            size = len(to_json(result, by_alias=True, exclude_none=True, ensure_ascii=True))
+            size = len(encoded(result, by_alias=True, exclude_none=True, ensure_ascii=True))
             if size > self.max_size:
                 raise self._too_large(name, f"{size} bytes, more")
         if isinstance(result, BaseModel):
@@ -89,6 +90,12 @@ class Results:
             if self.untrusted:
                 result = marked(result)
         return result
+
+    def approved_error(self, name: str, error: BaseException) -> None:
+        """Let an error say no more than a result may, and nothing else either."""
+        if mass(error.args, self.max_size) > self.max_size:
+            error.args = self._too_large(name, "more").args
+        error.args = tuple(self.redacted(error.args))
 
     def _too_large(self, name: str, how_large: str) -> ToolError:
         return ToolError(
@@ -99,7 +106,7 @@ class Results:
     def redacted(self, value: Any, *, kept: frozenset[str] = frozenset()) -> Any:
         """Return JSON without what the patterns find; leaves out members called like ``kept``."""
         if isinstance(value, str):
-            return self.patterns.sub(REDACTED, value) if self.patterns else value
+            return self.patterns.sub(REDACTED, whole(value)) if self.patterns else value
         if isinstance(value, list | tuple):
             return [self.redacted(item, kept=kept) for item in value]
         if isinstance(value, Mapping):

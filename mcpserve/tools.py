@@ -15,13 +15,14 @@ from mcp.shared.inbound import find_invalid_x_mcp_header
 from mcp_types import Icon, InputRequest, InputResponse, LoggingLevel, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from mcpserve.floods import MOST_SIZE
 from mcpserve.principal import Principal, User
 from mcpserve.questions import ANY_FORM, Answer, Interview, Model, Question, form
 from mcpserve.results import mass
 from mcpserve.setting_types import parse_scope
+from mcpserve.surrogates import encoded
 
 __all__ = [
     "Answer",
@@ -126,7 +127,7 @@ class ToolContext:
             raise ValueError(f"the level must be one of {', '.join(LEVELS)}")
         told = {"message": message, **data}
         if mass(told, MOST_SIZE) <= MOST_SIZE:  # What is larger is dropped, and need not be copied.
-            told = from_json(to_json(told, inf_nan_mode="null"))
+            told = from_json(encoded(told, inf_nan_mode="null"))
         await self.send_log(level, told if data else message)
 
     async def elicit(
@@ -295,6 +296,9 @@ def naming(place: str) -> Iterator[None]:
     """Say of what goes wrong in the block where it is."""
     try:
         yield
+    except NameError as error:
+        advice = "import what annotations name at the top of the module"
+        raise TypeError(f"{place}: {error}; {advice}") from error
     except Exception as error:
         # Without the address of a page of pydantic's, which stands below.
         raise TypeError(f"{place}: {str(error).partition(chr(10) * 2)[0]}") from error

@@ -17,6 +17,7 @@ from mcpserve import log, loop, plugins
 from mcpserve.bound import Bound, CallFailed
 from mcpserve.completion import Completable
 from mcpserve.errors import ConfigError
+from mcpserve.floods import Sieve
 from mcpserve.isolation import wire
 from mcpserve.principal import Principal, User
 from mcpserve.questions import CannotAsk, InputRequired, Interview
@@ -27,6 +28,8 @@ from mcpserve.settings import BreakerSettings, LogSettings, PluginSettings
 from mcpserve.threads import is_cancelled
 from mcpserve.tools import Offer, Tool, ToolContext, ToolError, WrongArguments
 
+logger = logging.getLogger(__name__)
+
 EX_SOFTWARE = 70
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG."""
@@ -36,6 +39,8 @@ class Connection:
     """The two pipes to the server. What a plugin prints goes to standard error."""
 
     def __init__(self) -> None:
+        self.longest = sys.maxsize
+        """Bytes of one message."""
         self._inbox = os.fdopen(os.dup(0), "rb")
         self._outbox = os.dup(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -51,8 +56,14 @@ class Connection:
         return message
 
     def send(self, kind: str, message: Any) -> None:
-        """Send a message; the server always reads. In the event loop only."""
-        rest = memoryview(wire.frame({kind: message}))
+        """Send a message; the server always reads. In the event loop only.
+
+        Raises :class:`ValueError` for one that the server would take for nonsense.
+        """
+        frame = wire.frame({kind: message})
+        if len(frame) > self.longest:
+            raise ValueError(f"too long: {len(frame)} bytes of {self.longest}")
+        rest = memoryview(frame)
         while rest:
             rest = rest[os.write(self._outbox, rest) :]
 
@@ -61,6 +72,7 @@ def main() -> None:
     """Serve until the server closes the pipe."""
     connection = Connection()
     start = wire.Start.model_validate(connection.receive()["start"])
+    connection.longest = start.longest
     sys.path[:] = start.path
     log.configure(LogSettings())
     logging.root.setLevel(start.level)
@@ -208,12 +220,22 @@ class Desk:
             ended.failure, ended.text = kind_of(error), str(error)
             ended.required = error.required if isinstance(error, CannotAsk) else None
         except BaseException as error:
-            ended.failure = "crash"
+            # Cancelled by the plugin, that is: nobody waits any more after the server did.
+            ended.failure, ended.text = "crash", f"Error executing {call.kind} {call.name}"
             if not is_cancelled(error):
                 raise
         finally:
-            self._connection.send("ended", ended)
+            self._answer(ended)
             self._leave_if_stuck(self._bound[call.kind, call.name].containment.slots._value)
+
+    def _answer(self, ended: wire.Ended) -> None:
+        """Tell how a call ended, in any case: the server waits for it."""
+        try:
+            self._connection.send("ended", ended)
+        except Exception:
+            logger.exception("the answer to a call cannot be sent")
+            text = "The answer cannot be sent."
+            self._connection.send("ended", wire.Ended(id=ended.id, failure="crash", text=text))
 
     def _leave_if_stuck(self, free: int) -> None:
         """End the process if as many abandoned threads run as there may be calls."""
@@ -236,13 +258,17 @@ class Desk:
         return result.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def _context(self, call: wire.Call, interview: Interview) -> ToolContext:
+        sieve = Sieve()
+
         async def send_progress(
             progress: float, total: float | None = None, message: str | None = None
         ) -> None:
-            await self._tell(call, "progress", progress=progress, total=total, message=message)
+            if await sieve.admits(message):
+                await self._tell(call, "progress", progress=progress, total=total, message=message)
 
         async def send_log(level: Any, data: Any) -> None:
-            await self._tell(call, "log", level=level, data=data)
+            if await sieve.admits(data):
+                await self._tell(call, "log", level=level, data=data)
 
         async def find_user(principal: Principal) -> User | None:
             return await self._tell(call, "user")

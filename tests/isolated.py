@@ -86,7 +86,27 @@ def mcpserve_tools(config, exit_stack):
         """Return much."""
         return "x" * size
 
-    return [greet, ask, refuse, crash, block, wait, stuck, leave, hog, process, environment, large]
+    async def tell(kind: str, size: int, ctx: ToolContext) -> str:
+        """Tell the client much."""
+        text = "x" * size
+        if kind == "progress":
+            await ctx.progress(1, 2, text)
+        elif kind == "log":
+            await ctx.log("info", text, more=[text])
+        elif kind == "question":
+            await ctx.elicit(text, Amount)
+        else:
+            raise ToolError(text)
+        return "told"
+
+    async def cancel() -> str:
+        """Cancel what belongs to others."""
+        for task in asyncio.all_tasks():
+            task.cancel()
+        await asyncio.sleep(60)
+
+    return [greet, ask, refuse, crash, block, wait, stuck, leave, hog, process, environment, large,
+            tell, cancel]
 
 
 @hookimpl
@@ -100,6 +120,8 @@ def mcpserve_resources():
 
     @note.completes("name")
     def names(value: str, others: Mapping[str, str]) -> list[str]:
+        if value == "many":
+            return ["x" * 1_000_000] * 10
         return [name for name in ("one", "other") if name.startswith(value)]
 
     return [note]
@@ -120,9 +142,9 @@ def mcpserve_tool_called(call):
 '''
 
 
-def install(folder: Path, monkeypatch) -> None:
+def install(folder: Path, monkeypatch, source: str = PLUGIN) -> None:
     """Install the plugin ``apart`` for this test."""
-    (folder / "apart.py").write_text(dedent(PLUGIN))
+    (folder / "apart.py").write_text(dedent(source))
     about = folder / "apart-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: apart\nVersion: 1.0\n")

@@ -242,7 +242,7 @@ class Host:
         if process.stdout is None:
             raise EOFError
         (length,) = wire.LENGTH.unpack(await process.stdout.readexactly(wire.LENGTH.size))
-        if length > 2 * self._start.settings.results.max_size + 2**20:
+        if length > self._start.longest:
             raise ValueError("too long")
         message = from_json(await process.stdout.readexactly(length))
         if not isinstance(message, dict):

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from mcp_types import ClientCapabilities, InputRequest, LoggingLevel
 from pydantic import BaseModel
-from pydantic_core import to_json
 
 from mcpserve.principal import Principal, User
 from mcpserve.questions import Answered, Transcript
 from mcpserve.settings import PluginSettings
+from mcpserve.surrogates import encoded
 
 LENGTH = struct.Struct(">I")
 
@@ -20,7 +20,7 @@ REQUESTED = "mcpserve:requested"
 
 def frame(message: Mapping[str, Any]) -> bytes:
     """Return a message as it is sent."""
-    body = to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null")
+    body = encoded(message, by_alias=True, exclude_none=True, inf_nan_mode="null")
     return LENGTH.pack(len(body)) + body
 
 
@@ -33,6 +33,11 @@ class Start(BaseModel):
     """Where modules are looked for, as in the server."""
     level: int
     """The least severe messages that are logged."""
+
+    @property
+    def longest(self) -> int:
+        """Bytes of one message of the worker, its length included."""
+        return 2 * self.settings.results.max_size + 2**20
 
 
 class Asked(BaseModel):

@@ -24,6 +24,8 @@ from mcp_types.version import (
 )
 from pydantic import ValidationError
 
+from mcpserve.surrogates import encoded
+
 TOLD_VERSIONS = [*reversed(MODERN_PROTOCOL_VERSIONS), "2025-11-25", "2025-06-18"]
 """What a client may choose from, newest first.
 
@@ -152,8 +154,5 @@ def error_body(request_id: mcp_types.RequestId | None, error: ErrorData) -> byte
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Return JSON in ASCII, which no reader of lines takes for several.
-
-    Raises :class:`ValueError` for half of a surrogate pair, which is no text.
-    """
-    return pydantic_core.to_json(message, ensure_ascii=True, inf_nan_mode="null")
+    """Return JSON in ASCII, which no reader of lines takes for several."""
+    return encoded(message, ensure_ascii=True, inf_nan_mode="null")

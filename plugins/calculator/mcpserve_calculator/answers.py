@@ -19,7 +19,10 @@ FULL = Context(prec=MAX_DIGITS, traps=[Inexact])
 """The context in which a division succeeds only if its decimals end."""
 
 SHORT = Context(prec=12)
-"""Digits in the text of what is rounded and has a unit: more than anybody measures."""
+"""Digits in the text of what is rounded: more than anybody measures."""
+
+LONGEST_RATIO = 60
+"""Characters of a fraction in the answer; a longer one would be paid for and not be read."""
 
 LONGEST_FRACTION = 12
 """Characters of a fraction that the text shows."""
@@ -42,11 +45,11 @@ class Answer(BaseModel):
     exact: bool = Field(
         description="Whether the value is exactly `fraction`, or `result` where there is no "
         "`fraction`. Roots, logarithms, trigonometry, pi and e are rounded, and so are fractions "
-        f"of more than {MAX_DIGITS} digits."
+        f"of more than {LONGEST_RATIO} characters."
     )
     fraction: str | None = Field(
-        description="The exact value in lowest terms, such as 1/3, if it is exact and its "
-        "decimals do not end."
+        description="The exact value in lowest terms, such as 1/3, if its decimals do not end and "
+        f"it has at most {LONGEST_RATIO} characters."
     )
     unit: str | None = Field(
         description="The unit of `result`, `fraction` and `value`; null for a plain number."
@@ -66,11 +69,12 @@ def describe(expression: str, outcome: Outcome) -> Answer:
     number = value.number if isinstance(value, Quantity) else value
     full = all_decimals(number) if isinstance(number, Fraction) else None
     result = rounded(number) if full is None else spelled(full)
+    fraction = ratio(number) if isinstance(number, Fraction) and full is None else None
     return Answer(
         expression=expression,
         result=result,
-        exact=isinstance(number, Fraction),
-        fraction=ratio(number) if isinstance(number, Fraction) and full is None else None,
+        exact=full is not None or fraction is not None,
+        fraction=fraction,
         unit=(value.unit.symbol or None) if isinstance(value, Quantity) else None,
         steps=outcome.steps,
         value=json_number(number, result),
@@ -79,13 +83,11 @@ def describe(expression: str, outcome: Outcome) -> Answer:
 
 def sentence(answer: Answer) -> str:
     """Return the answer for a reader: short, with ≈ before what is rounded."""
-    if answer.unit is not None and (answer.fraction is not None or not answer.exact):
-        return f"≈ {spelled_briefly(answer.result)}{suffix(answer.unit)}"
     unit = "" if answer.unit is None else suffix(answer.unit)
-    if answer.fraction is not None and len(answer.fraction) <= LONGEST_FRACTION:
-        return f"≈ {answer.result} (exactly {answer.fraction})"
     if answer.fraction is not None or not answer.exact:
-        return f"≈ {answer.result}"
+        short = f"≈ {spelled_briefly(answer.result)}{unit}"
+        is_shown = answer.fraction and not unit and len(answer.fraction) <= LONGEST_FRACTION
+        return f"{short} (exactly {answer.fraction})" if is_shown else short
     if len(answer.result) <= LONGEST_TEXT:
         return answer.result + unit
     digits = sum(character.isdigit() for character in answer.result)
@@ -124,10 +126,11 @@ def spelled(number: Decimal, *, largest: int = MAX_DIGITS + 1) -> str:
     return f"{number:f}" if -7 <= number.adjusted() < largest else f"{number:e}"
 
 
-def ratio(number: Fraction) -> str:
-    """Return a fraction as people write it."""
+def ratio(number: Fraction) -> str | None:
+    """Return a fraction as people write it, unless it is long."""
     # Decimal(int) has none of the limits of str(int).
-    return f"{Decimal(number.numerator):f}/{Decimal(number.denominator):f}"
+    text = f"{Decimal(number.numerator):f}/{Decimal(number.denominator):f}"
+    return text if len(text) <= LONGEST_RATIO else None
 
 
 def json_number(number: Number, result: str) -> int | float | None:

@@ -90,8 +90,8 @@ TEXTS = [
     ("30/129 to %", "≈ 23.2558139535%"),
     ("100 km/h to mph", "≈ 62.1371192237 mph"),
     ("1 hp to W", "745.69987158227022 W"),
-    ("7/12", "≈ 0.58333333333333333333 (exactly 7/12)"),
-    ("1234567/7654321", "≈ 0.16129020457856418616"),
+    ("7/12", "≈ 0.583333333333 (exactly 7/12)"),
+    ("1234567/7654321", "≈ 0.161290204579"),
     ("18% of 64.50", "11.61"),
     ("100 * 100", "10000"),
     ("1e21", "1000000000000000000000"),
@@ -108,7 +108,7 @@ def test_the_text_is_what_a_person_wants_to_read(text, shown):
 @pytest.mark.parametrize("text", [*COMPUTED, "1/7", "sqrt(2)", "10^40 + 1/3", "1e-30 * 2"])
 def test_what_is_shown_is_read_as_the_same_value(text):
     found = answer(text)
-    number = found.fraction if found.fraction and len(found.fraction) < 900 else found.result
+    number = found.fraction or found.result
     known, unit = value(f"({number}) {found.unit or ''}")
     computed, same = value(text)
     assert unit == same

@@ -101,6 +101,8 @@ def check(search: Search, *, name: str, provider: Provider) -> None:
     """Raise :class:`ToolError` for what this provider cannot search."""
     if not search.query:
         raise ToolError("The query is empty: say what to search for.")
+    if any("\ud800" <= character <= "\udfff" for character in search.query):
+        raise ToolError("The query is no text, it has half of a character: write it anew.")
     longest, length = provider.longest_query, len(search.with_sites)
     if length > longest:
         also = ", domains included," if search.domains else ""

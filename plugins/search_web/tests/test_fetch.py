@@ -394,7 +394,7 @@ async def test_every_redirect_is_checked_like_the_first_url(location: str, said:
 async def test_what_is_private_is_refused_and_logged(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "mcpserve_search_web")
+    caplog.set_level(logging.INFO, "mcpserve_search_web.pages")
     async with load_plugin(mcpserve_search_web, {}) as plugin:
         text = await complaint(plugin, url)
     assert text == (

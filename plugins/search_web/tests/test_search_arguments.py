@@ -12,6 +12,7 @@ ALPHABET = "aéßИ中ع09.,;-+/\\'\"%&=?#<>{}[]()|~^`:_ \t\n\r\0\x1b\u200b\u202
 WORDS = ["units", "site:evil.test", "OR", "-", "https://evil.test/", "AND", "*", "a.example"]
 
 QUERIES = [
+    "\ud800",
     "\0",
     "\u200b",
     "units\r\nHost: evil.test",
@@ -79,6 +80,7 @@ async def test_what_is_no_domain_is_refused_and_nobody_is_asked(domain: str) -> 
         {"query": None},
         {"query": ["units"]},
         {"query": " \n "},
+        {"query": "half of \ud83d"},
         {"limit": 0},
         {"limit": 21},
         {"limit": -(2**70)},
