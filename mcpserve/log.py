@@ -114,28 +114,43 @@ def kept(plugin: str) -> Iterator[None]:
     handlers, before = list(logging.root.handlers), state()
     try:
         yield
-    finally:
-        missing = [handler for handler in handlers if handler not in logging.root.handlers]
-        after = state()
-        if missing or any(after[name] != value for name, value in before.items()):
-            logging.root.handlers[:0] = missing
-            logging.disable(before.pop(""))
-            for name, (level, disabled) in before.items():
-                logger = logging.getLogger(name)
+    except GeneratorExit:
+        # Given up some time ago; what is so now is somebody else's.
+        raise
+    except BaseException:
+        undo(plugin, handlers, before)
+        raise
+    undo(plugin, handlers, before)
+
+
+def undo(plugin: str, handlers: list[logging.Handler], before: dict[str, Any]) -> None:
+    """Bring back handlers and levels, if they are not as before."""
+    missing = [handler for handler in handlers if handler not in logging.root.handlers]
+    after = state()
+    if missing or any(after[name] != value for name, value in before.items()):
+        logging.root.handlers[:0] = missing
+        logging.disable(before.pop(""))
+        for name, (level, disabled) in before.items():
+            logger = logging.getLogger(name)
+            if level is not None:
                 logger.setLevel(level)
-                logger.disabled = disabled
-            logging.getLogger(__name__).warning(
-                "plugins.%s changed the logging of the server, which was undone", plugin
-            )
+            logger.disabled = disabled
+        logging.getLogger(__name__).warning(
+            "plugins.%s changed the logging of the server, which was undone", plugin
+        )
 
 
 def state() -> dict[str, Any]:
-    """Return the level of each logger of the server, and whether it is disabled."""
-    manager = logging.root.manager
-    known = [name for name in manager.loggerDict if name.split(".")[0] in OURS]
-    loggers = {name: logging.getLogger(name) for name in [*known, "root"]}
-    return {"": manager.disable} | {
-        name: (logger.level, logger.disabled) for name, logger in loggers.items()
+    """Return of each logger whether it is disabled, and the level of the server's own."""
+    loggers = {"root": logging.root} | {
+        name: logger
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger)
+    }
+    ours = {*OURS, "root"}
+    return {"": logging.root.manager.disable} | {
+        name: (logger.level if name.split(".")[0] in ours else None, logger.disabled)
+        for name, logger in loggers.items()
     }
 
 

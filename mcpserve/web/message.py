@@ -74,7 +74,7 @@ class Message(HTTPMessageDelegate):
         self._refused = services.drain.stopping
         self._body = bytearray()
         self._received = 0
-        self._limit = heads.FORM_LIMIT
+        self._limit = min(heads.FORM_LIMIT, services.settings.mcp.max_body)
         self._is_served = False
         self._whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._expected: asyncio.Future[None] | None = None

@@ -384,6 +384,7 @@ async def test_a_plugin_whose_background_work_crashes_is_out_of_order_and_no_oth
 
 async def test_what_a_plugin_does_to_the_logging_of_the_server_is_undone(caplog):
     handlers, level = list(logging.root.handlers), logging.root.level
+    logging.getLogger("of_another_plugin")
 
     def silence():
         logging.config.dictConfig({"version": 1, "root": {"level": "CRITICAL", "handlers": []}})
@@ -394,4 +395,38 @@ async def test_what_a_plugin_does_to_the_logging_of_the_server_is_undone(caplog)
     assert (logging.root.level, logging.root.manager.disable) == (level, 0)
     assert not logging.getLogger("mcpserve.audit").disabled
     assert not logging.getLogger("mcpserve.loading").disabled
+    assert not logging.getLogger("of_another_plugin").disabled
     assert "plugins.bad changed the logging of the server, which was undone" in caplog.text
+
+
+async def test_a_coroutine_that_comes_after_its_plugin_was_given_up_is_closed():
+    given_up, handed = threading.Event(), []
+
+    async def tools():
+        return [quick]
+
+    def late():
+        given_up.wait(10)
+        handed.append(tools())
+        return handed[0]
+
+    text = await refusal_of_one(plugin(mcpserve_tools=late), load_timeout="0.1s")
+    assert "took longer" in text
+    given_up.set()
+    async with asyncio.timeout(5):
+        while not handed or handed[0].cr_frame is not None:
+            await asyncio.sleep(0.01)
+
+
+async def refusal_of_one(made, **settings):
+    """Return why a plugin is refused that is loaded once."""
+    with pytest.raises(PluginError) as caught:
+        await load(made, **settings)
+    return str(caught.value)
+
+
+async def test_what_says_nothing_of_itself_is_told_by_its_name():
+    def exiting():
+        raise KeyboardInterrupt
+
+    assert (await refusal(importing(exiting))) == "plugins.bad: import failed: KeyboardInterrupt"
