@@ -1,9 +1,14 @@
 """How much one call may tell its client before it answers: progress and log messages."""
 
+import asyncio
+import logging
 import time
 from typing import Any
 
+from mcpserve.containment import plugin_here
 from mcpserve.results import mass
+
+logger = logging.getLogger(__name__)
 
 BURST = 500
 """Messages that may come at once."""
@@ -31,3 +36,19 @@ class Meter:
             return False
         self._left -= 1
         return True
+
+
+class Sieve:
+    """Keeps from the server what it would not send to a client: as it does itself, in floods."""
+
+    _told = False
+
+    async def admits(self, message: Any) -> bool:
+        """Whether a message of a call is small enough; says once that one is not."""
+        if mass(message, MOST_SIZE) <= MOST_SIZE:
+            return True
+        if not self._told:
+            self._told = True
+            logger.warning("plugin %s floods its client: messages are dropped", plugin_here())
+        await asyncio.sleep(0)
+        return False

@@ -113,7 +113,8 @@ def reason(error: BaseException) -> str:
     """Tell an exception of a plugin in one line, without the values that a model refused."""
     if isinstance(error, ValidationError):
         return "; ".join(explain(error))
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    told = " ".join(str(error).split())
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
 
 
 def config_model(manager: pluggy.PluginManager, name: str) -> type[BaseModel]:

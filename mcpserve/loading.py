@@ -218,13 +218,24 @@ class Plugin:
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run code of the plugin in a thread, which is given up with the plugin."""
+        value: Any = None
+        given_up = False
 
         def run() -> Any:
+            nonlocal value
             self._thread = threading.get_ident()
-            return function(*arguments)
+            value = function(*arguments)
+            return value
+
+        def ended() -> None:
+            if given_up and inspect.iscoroutine(value):
+                value.close()
 
         try:
-            return await in_thread(run, ended=lambda: None)
+            return await in_thread(run, ended=ended)
+        except asyncio.CancelledError:
+            given_up = True
+            raise
         finally:
             self._thread = None
 

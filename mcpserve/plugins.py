@@ -52,6 +52,8 @@ class LoadedPlugins:
     """Name to reason, of plugins with ``on_error: skip``."""
     config_schemas: Mapping[str, Schema]
     """Name to the JSON Schema of its ``config:``; absent if its types have none."""
+    isolated: frozenset[str] = frozenset()
+    """Names of those that run in processes of their own."""
     unapproved: tuple[Unapproved, ...] = ()
 
     @property
@@ -110,7 +112,8 @@ async def load(
     )
     schemas = {name: each.config_schema for name, each in loaded.items()}
     known = {name: schema for name, schema in schemas.items() if schema is not None}
-    return LoadedPlugins(registry, tuple(loaded), skipped, known)
+    isolated = frozenset(name for name in loaded if configured[name].isolation == "process")
+    return LoadedPlugins(registry, tuple(loaded), skipped, known, isolated)
 
 
 def each_once(find: Callable[[str], object]) -> Callable[[str], object]:

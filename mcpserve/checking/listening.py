@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from mcpserve.checking import rules
 from mcpserve.checking.findings import Finding
+from mcpserve.hooks import reason
 
 SHORTEST_SECRET = 4
 """Shorter ones are in many a text by chance."""
@@ -34,6 +35,14 @@ def secrets_in(value: object) -> list[str]:
             return []
 
 
+def cause(error: BaseException) -> str:
+    """Tell an exception in one line, without a page of pydantic's and what it refused."""
+    if not isinstance(error, ValidationError):
+        return reason(error)
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems)
+
+
 class Listener(logging.Handler):
     """Keeps what is written, as far as it has to be looked at."""
 
@@ -45,7 +54,7 @@ class Listener(logging.Handler):
         self.slow: list[str] = []
         self.closing: list[str] = []
         self.last_line = ""
-        """Of what was logged last: of a traceback, the exception."""
+        """Of what was logged last: its exception if it has one."""
 
     @classmethod
     def start(cls) -> "Listener":
@@ -59,7 +68,8 @@ class Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line."""
         text = self.format(record)
-        self.last_line = text.rpartition("\n")[2]
+        failed = record.exc_info[1] if record.exc_info else None
+        self.last_line = cause(failed) if failed else text.rpartition("\n")[2]
         if record.name == "asyncio" and text.startswith("Executing "):
             self.slow.append(text)
         elif record.name.startswith("mcpserve.") and "failed while closing" in text:

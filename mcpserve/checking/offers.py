@@ -1,5 +1,6 @@
 """Checks of what a loaded plugin offers: what clients trip over, and what people cannot judge."""
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -51,6 +52,14 @@ def place(offer: Offer, argument: str | None = None) -> str:
     return f"{offer.kind} {offer.name}" + (f", argument {argument}" if argument else "")
 
 
+def functions(offered: Offered) -> Iterator[Finding]:
+    """Require functions that return what they have to say."""
+    for offer in offered.offers:
+        function = offer.function
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            yield Finding(rules.GENERATOR, place(offer))
+
+
 def names(offered: Offered) -> Iterator[Finding]:
     """Require names that stay whole with the server's name in front."""
     for tool in offered.tools:
@@ -99,9 +108,8 @@ def input_schemas(offered: Offered) -> Iterator[Finding]:
 def hints(offered: Offered) -> Iterator[Finding]:
     """Require what clients ask the person by."""
     for tool in offered.tools:
-        for hint in HINTS:
-            if getattr(tool.annotations, hint, None) is None:
-                yield Finding(rules.HINT, place(tool), f"does not say {hint}")
+        if unsaid := [hint for hint in HINTS if getattr(tool.annotations, hint, None) is None]:
+            yield Finding(rules.HINT, place(tool), f"does not say {', '.join(unsaid)}")
         if tool.hints.read_only_hint and tool.hints.destructive_hint:
             yield Finding(rules.CONTRADICTION, place(tool))
         # What is not said is a finding of its own.
@@ -140,6 +148,7 @@ def scopes(offered: Offered) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Offered], Iterator[Finding]], ...] = (
+    functions,
     names,
     descriptions,
     arguments,

@@ -89,7 +89,7 @@ def imported(request: Mapping[str, Any], report: Report) -> object:
     started = time.perf_counter()
     try:
         plugin: object = EntryPoint(request["name"], request["value"], PROJECT).load()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise Stopped(rules.IMPORT, f"import failed: {reason(error)}") from error
     report.write(imported=time.perf_counter() - started)
     return plugin

@@ -47,6 +47,7 @@ NO_WORLD = Rule("P211", WARNING, "says that it is open to the world, and the plu
 NO_PAGE = Rule("P212", ERROR, "is shown on a resource that is no page", "Make the resource with `app_page` and the tool's meta with `shown_on`.")
 LONG_STATUS_TEXT = Rule("P213", ERROR, "has a status text that ChatGPT refuses", f"Use {LONG_STATUS} characters at most in openai/toolInvocation/invoking and invoked.")
 SCOPE_UNDOCUMENTED = Rule("P214", WARNING, "needs a scope that the README does not name", "Say in the README what the scope allows: the operator has to grant it.")
+GENERATOR = Rule("P215", ERROR, "is a generator, so every call of it fails", "Return all at once instead of `yield`: a list, or one text.")
 
 EXTRA = Rule("P301", ERROR, "accepts unknown keys", 'Give the model `ConfigDict(extra="forbid")`, so that a mistyped key is told.')
 FIELD_DESCRIPTION = Rule("P302", WARNING, "has no description", "Write `Field(description=…)`: it is what `mcpserve schema` shows in editors.")

@@ -113,8 +113,8 @@ def probed(
 
 
 def search_path(target: Target) -> list[str]:
-    """Return what goes in front of the path of the process."""
-    return [str(target.folder)] if target.folder else []
+    """Return what goes in front of the path of the process: of ``plugins_dir`` it knows nothing."""
+    return [*([str(target.folder)] if target.folder else []), *sys.path]
 
 
 def run(request: Mapping[str, Any], *, seconds: float) -> Ended:

@@ -3,30 +3,51 @@
 Exit codes: 0 done, 1 failed, 2 the configuration or the command line is wrong.
 """
 
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from mcpserve.cli import (
-    calling,
-    client,
-    database,
-    grant,
-    installing,
-    key,
-    pinning,
-    plugin_check,
-    reloading,
-    serving,
-    tools,
-    user,
-)
 from mcpserve.cli.common import Group
 from mcpserve.version import __version__
 
+COMMANDS = {
+    "call": "calling.call",
+    "check": "serving.check",
+    "cleanup": "database.cleanup",
+    "client": "client.client_group",
+    "db": "database.db_group",
+    "grant": "grant.grant_group",
+    "key": "key.key_group",
+    "plan": "reloading.plan",
+    "plugin": "plugin.plugin_group",
+    "reload": "reloading.reload",
+    "schema": "tools.schema",
+    "serve": "serving.serve",
+    "tools": "pinning.tools_group",
+    "user": "user.user_group",
+}
+"""Where each command is, below here."""
+
+
+class Program(Group):
+    """Imports a command when it is wanted: a server needs no more than its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a name, if there is one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(import_module(f"mcpserve.cli.{module}"), name)
+        return command
+
 
 @click.group(
-    cls=Group,
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""mcpserve serve                start the server
 mcpserve user add alice       add a person who may log in
@@ -46,26 +67,3 @@ mcpserve plugin new mine      begin a plugin of your own""",
 )
 def main(path: Path | None) -> None:
     """Your own tools in ChatGPT, Claude or any MCP client, with login and consent."""
-
-
-for command in (
-    serving.serve,
-    serving.check,
-    reloading.plan,
-    reloading.reload,
-    database.db_group,
-    database.cleanup,
-    client.client_group,
-    user.user_group,
-    grant.grant_group,
-    key.key_group,
-    tools.plugin_group,
-    pinning.tools_group,
-    calling.call,
-    tools.schema,
-):
-    main.add_command(command)
-tools.plugin_group.add_command(plugin_check.plugin_check)
-tools.plugin_group.add_command(installing.plugin_install)
-tools.plugin_group.add_command(installing.plugin_remove)
-main.add_command(installing.bundled_pip)

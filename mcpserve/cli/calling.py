@@ -20,6 +20,7 @@ from mcpserve.errors import UsageError
 from mcpserve.principal import Principal, User
 from mcpserve.registry import ToolRegistry, UnknownTool
 from mcpserve.settings import PluginSettings
+from mcpserve.surrogates import whole
 from mcpserve.text import printable
 from mcpserve.tools import Tool, ToolContext
 
@@ -82,7 +83,7 @@ def call(
         chosen = {plugin: chosen.get(plugin, PluginSettings())}
     log.configure(loaded.settings.log)
     result = asyncio.run(called(chosen, tool, values, locale=locale))
-    show(result)
+    show(whole(result))
     sys.exit(1 if result.is_error else 0)
 
 

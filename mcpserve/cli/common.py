@@ -127,7 +127,10 @@ def configured(function: Callable[..., None]) -> Callable[..., None]:
     def loading(path: Path | None, **kwargs: Any) -> None:
         context = click.get_current_context()
         loaded = config.load(path or context.find_root().params.get("path"))
-        plugins_dir.add(loaded.settings.plugins_folder)
+        try:
+            plugins_dir.add(loaded.settings.plugins_folder)
+        except plugins_dir.UnfinishedError as error:
+            click.echo(printable(f"warning: {error}"), err=True)
         function(loaded, **kwargs)
 
     return loading

@@ -6,14 +6,14 @@ Imports no plugin but those that the configuration lists.
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mcpserve import config_keys, pinning, plugins, plugins_dir
+from mcpserve import config_keys, discovery, pinning, plugins, plugins_dir
 from mcpserve.bound import Bound
 from mcpserve.config_report import visible
 from mcpserve.discovery import Installed
@@ -157,8 +157,12 @@ async def report(settings: Settings, available: Sequence[Installed]) -> Report:
 
 def unlisted(name: str) -> PluginReport:
     """Return what is known of a plugin that nobody switched on."""
-    fix = f"plugins: {{{name}: {{}}}}"
-    return PluginReport(name, State.OFF, "not listed in config.yaml", fix)
+    return PluginReport(name, State.OFF, "not listed in config.yaml", switch(name))
+
+
+def switch(name: str) -> str:
+    """Return what switches a plugin on in config.yaml."""
+    return f"plugins: {{{name}: {{}}}}"
 
 
 def listed(name: str, settings: PluginSettings, loaded: LoadedPlugins) -> PluginReport:
@@ -181,18 +185,19 @@ def listed(name: str, settings: PluginSettings, loaded: LoadedPlugins) -> Plugin
 
 
 def with_packages(
-    plugin: PluginReport, available: Iterable[Installed], folder: Path
+    plugin: PluginReport, available: Sequence[Installed], folder: Path
 ) -> PluginReport:
     """Add where it comes from, and what would keep it from working if it were on."""
     packages = [package(each, folder) for each in available if each.name == plugin.name]
-    if plugin.state is State.OFF and len(packages) > 1:
-        return replace(
-            plugin,
-            packages=packages,
-            reason=f"{plugin.reason}; {len(packages)} packages provide it",
-            fix="uninstall all but one of them",
-        )
-    return replace(plugin, packages=packages)
+    if not packages:
+        meant = discovery.mistyped(plugin.name, available)
+        return replace(plugin, fix=switch(meant) if meant else discovery.INSTALL)
+    if len(packages) == 1:
+        return replace(plugin, packages=packages)
+    reason = plugin.reason
+    if plugin.state is State.OFF:
+        reason = f"{reason}; {len(packages)} packages provide it"
+    return replace(plugin, packages=packages, reason=reason, fix="uninstall all but one of them")
 
 
 def package(found: Installed, folder: Path) -> PackageReport:
@@ -202,9 +207,8 @@ def package(found: Installed, folder: Path) -> PackageReport:
         found.distribution,
         found.version,
         origin(found, folder),
-        # The single file has packages without what they say of themselves.
         list(plugins_dir.unmet([distribution], plugins_dir.version_of(folder)))
-        if distribution and not getattr(sys, "frozen", False)
+        if distribution
         else [],
     )
 

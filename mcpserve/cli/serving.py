@@ -36,6 +36,8 @@ def serve(loaded: Loaded) -> None:
     SIGHUP lets it read its configuration again, see `mcpserve reload`.
     """
     settings = loaded.settings
+    # Other commands can do with half of a package.
+    plugins_dir.finish(settings.plugins_folder)
     log.configure(settings.log)
     with database_server(settings) as server:
         tell = banner.teller(settings, server.embedded)

@@ -20,7 +20,6 @@ from mcpserve.cli.listing import (
     loadable,
     report,
 )
-from mcpserve.cli.scaffolding import plugin_new
 from mcpserve.config import Loaded
 from mcpserve.plugins import LoadedPlugins
 from mcpserve.text import printable
@@ -31,9 +30,6 @@ COLOURS = {State.ON: "green", State.BROKEN: "red", State.SKIPPED: "yellow"}
 @click.group("plugin", cls=Group)
 def plugin_group() -> None:
     """Plugins: where tools, resources and prompts come from."""
-
-
-plugin_group.add_command(plugin_new)
 
 
 @plugin_group.command(

@@ -7,6 +7,7 @@ name means a folder, and the ending ``.in`` goes away.
 import builtins
 import keyword
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from mcpserve.errors import UsageError
 TEMPLATES = Path(__file__).parent / "package"
 LONGEST = 50
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-PREFIX = "mcpserve-"
+CORE = "mcpserve"
+PREFIX = f"{CORE}-"
 TAKEN = frozenset({"config", "hookimpl", "tool"})
 """Names that the templates use where the tool is."""
 
@@ -32,7 +34,7 @@ class NewPlugin:
     @classmethod
     def named(cls, name: str) -> "NewPlugin":
         """Return the plugin that somebody means. Raises :class:`~mcpserve.errors.UsageError`."""
-        short = name.removeprefix(PREFIX).removeprefix("mcpserve_")
+        short = name.removeprefix(PREFIX).removeprefix(f"{CORE}_")
         if not NAME.fullmatch(short):
             raise UsageError(
                 f"{name!r} cannot be the name of a plugin: use lower-case words of a-z and 0-9, "
@@ -43,6 +45,10 @@ class NewPlugin:
         identifier = short.replace("-", "_")
         if keyword.iskeyword(identifier) or hasattr(builtins, identifier) or identifier in TAKEN:
             raise UsageError(f"{name!r} already means something in Python or in the templates")
+        if identifier in sys.stdlib_module_names:
+            raise UsageError(f"{name!r} is a module of Python's standard library")
+        if identifier == CORE:
+            raise UsageError(f"{name!r} is mcpserve itself")
         return cls(identifier)
 
     @property

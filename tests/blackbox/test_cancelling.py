@@ -8,8 +8,8 @@ and nobody listens (MCP 2025-11-25, cancellation).
 import anyio
 import pytest
 from blackbox.foreign import running, talk
-from e2e.test_mcp_streams import Other, Workshop, happens
 from e2e.test_official_client import VERSIONS
+from e2e.workshop import Other, Workshop, happens
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client

@@ -6,7 +6,7 @@ import pytest
 from e2e.process import at_terminal, configure, invoke
 
 STEPS = '''
-from mcpserve import ToolContext, hookimpl
+from mcpserve import ToolContext, ToolError, hookimpl
 
 @hookimpl
 def mcpserve_tools():
@@ -20,7 +20,13 @@ def mcpserve_tools():
         """Tell the language."""
         return ctx.locale or "unknown"
 
-    return [steps, language]
+    def half(refused: bool = False) -> str:
+        """Return half of a surrogate pair."""
+        if refused:
+            raise ToolError("a\\ud800b")
+        return "a\\ud800b"
+
+    return [steps, language, half]
 '''
 
 
@@ -81,6 +87,14 @@ def test_a_plugin_that_nothing_lists_is_loaded_only_by_name(config, site, monkey
     missing = invoke(config, "call", "--plugin", "nothing", "steps")
     assert missing.exit_code == 2
     assert "plugins.nothing: no installed package provides it" in missing.stderr
+
+
+def test_half_of_a_surrogate_pair_is_printed_as_clients_get_it(config, site, monkeypatch):
+    monkeypatch.syspath_prepend(site)
+    result = invoke(config, "call", "--plugin", "steps", "half")
+    assert json.loads(result.stdout) == {"result": "a\ufffdb"}
+    refused = invoke(config, "call", "--plugin", "steps", "half", "--arg", "refused=true")
+    assert refused.stderr.endswith("a\ufffdb\n")
 
 
 def test_the_locale_of_a_client_can_be_given(config, site, monkeypatch):

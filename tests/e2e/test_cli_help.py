@@ -21,7 +21,9 @@ COMMANDS = """
 
 def commands(group=main, path=()):
     """Yield every command that does something, with the words that lead to it."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
         elif not command.hidden:
@@ -37,7 +39,7 @@ def understood(line):
     words = words[words.index("mcpserve") + 1 :]
     command = main
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        command = command.get_command(click.Context(command), words.pop(0))
     # With its parent: a command remembers the first help option that it made.
     root = click.Context(main, **main.context_settings)
     command.make_context(command.name, words, parent=root)

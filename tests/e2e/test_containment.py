@@ -118,7 +118,8 @@ class Others:
             refreshed = await self.flow.refresh(self.tokens["refresh_token"])
             assert refreshed.status_code == 200
             self.tokens = refreshed.json()
-            assert (await self.flow.token(grant_type="nonsense")).status_code == 400
+            refused = await self.flow.token(grant_type="nonsense")
+            assert refused.status_code in {400, 429}
 
 
 @asynccontextmanager

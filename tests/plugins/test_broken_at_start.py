@@ -21,6 +21,7 @@ BROKEN = {
         rules.IMPORT,
         "import failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
     ),
+    "raises_on_import": (rules.IMPORT, "import failed: NoLicence: ask for one"),
     "exits_on_import": (rules.IMPORT, "import failed: SystemExit: no licence"),
     "unknown_hook": (rules.HOOKS, "unknown hook 'mcpserve_tool' in plugin <module 'unknown_hook'"),
     "wrong_hook_argument": (

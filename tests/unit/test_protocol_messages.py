@@ -160,14 +160,15 @@ async def test_what_looks_like_a_response_and_calls_a_method_is_a_request():
 
 @pytest.mark.parametrize("send", [modern, handshake])
 async def test_a_failure_outside_of_the_tool_is_told_without_details(send, caplog):
+    @tool(meta={"secret": object()})
     def half() -> str:
-        """Return what no JSON can carry."""
-        return "secret \ud83d"
+        """Have what no JSON can carry."""
+        return ""
 
-    answer = await send(exchange(half), "tools/call", {"name": "half"})
+    answer = await send(exchange(half), "tools/list")
     assert answer.code == (200, -32603)
     assert answer.body["error"] == {"code": -32603, "message": "Internal server error"}
-    assert "serving tools/call failed" in caplog.text
+    assert "serving tools/list failed" in caplog.text
     assert "Traceback" in caplog.text
 
 

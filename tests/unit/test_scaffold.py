@@ -49,6 +49,20 @@ def test_a_name_that_will_not_do_is_refused_and_named(name):
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("json", "is a module of Python's standard library"),
+        ("mcpserve-email", "is a module of Python's standard library"),
+        ("mcpserve", "is mcpserve itself"),
+        ("mcpserve-mcpserve", "is mcpserve itself"),
+    ],
+)
+def test_a_name_of_the_standard_library_or_of_mcpserve_is_refused(name, reason):
+    with pytest.raises(UsageError, match=reason):
+        NewPlugin.named(name)
+
+
 def test_a_name_that_an_installed_plugin_has_is_refused(tmp_path):
     result = new("calculator", "--into", tmp_path)
     assert result.exit_code == 1

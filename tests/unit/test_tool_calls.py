@@ -163,10 +163,6 @@ def unfitting_structure() -> Annotated[CallToolResult, Sum]:
     return CallToolResult(content=[], structured_content={"total": "secret detail"})
 
 
-def surrogate_in_output() -> dict[str, str]:
-    return {"text": "\ud83d"}
-
-
 def coroutine() -> str:
     return own_timeout()
 
@@ -196,7 +192,6 @@ def broken_argument(a: Annotated[int, BeforeValidator(refuse)] = 1) -> str:
         base_exception_in_the_loop,
         unfitting_output,
         unfitting_structure,
-        surrogate_in_output,
         coroutine,
         broken_argument,
     ],
