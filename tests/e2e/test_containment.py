@@ -118,8 +118,7 @@ class Others:
             refreshed = await self.flow.refresh(self.tokens["refresh_token"])
             assert refreshed.status_code == 200
             self.tokens = refreshed.json()
-            refused = await self.flow.token(grant_type="nonsense")
-            assert refused.status_code in {400, 429}
+            assert (await self.flow.token(grant_type="nonsense")).status_code == 400
 
 
 @asynccontextmanager
@@ -290,13 +289,15 @@ async def test_a_reload_that_loads_a_slow_plugin_holds_up_nobody(dsn):
         others.tool = "first"
         plugins = {PLUGIN: {"config": {"number": 2}}, "slow": {}}
         reloading = asyncio.create_task(changed.reload(2, plugins=plugins))
-        waited = []
+        waited, asked = [], time.monotonic()
         while not reloading.done():
             began = time.monotonic()
             await others.are_served()
             waited.append(time.monotonic() - began)
+            await asyncio.sleep(0.2)  # Failures are counted.
         assert reloading.result().problems == ()
-        assert sum(waited) > 2
+        assert time.monotonic() - asked > 2
+        assert len(waited) > 3
         assert max(waited) < 1
     assert slow.is_beside_a_server
 

@@ -68,7 +68,8 @@ def test_the_operator_is_told_what_is_open(server):
     assert checked == ["tool calculator is open to everybody", "ok"]
     listed = invoke(server.config, "plugin", "list").stdout.splitlines()
     assert "  tool calculator  timeout 30 s, open to everybody, read-only" in listed
-    assert any(line.endswith("needs mcp.tools.call") or "mcp.tools.call" in line for line in listed)
+    closed = next(line for line in listed if "tool get_weather" in line)
+    assert closed.endswith("scopes mcp.tools.call, read-only")
 
 
 def test_what_cannot_be_open_stops_the_server(server, tmp_path):

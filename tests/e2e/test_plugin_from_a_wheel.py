@@ -140,4 +140,4 @@ def test_a_plugin_that_is_not_installed_is_told_before_the_server_starts(config,
     assert missing.returncode == 2
     assert "plugins.greeter: no installed package provides it" in missing.stderr
     listed = mcpserve(config, "plugin", "list", PYTHONPATH=str(site))
-    assert "greeter-for-mcpserve 1.2.3" in listed.stdout
+    assert "package greeter-for-mcpserve 1.2.3" in listed.stdout
