@@ -3,9 +3,11 @@
 import asyncio
 import os
 import random
+import sys
 import tempfile
 from pathlib import Path
 
+import distribution
 import node
 import postgres
 import pytest
@@ -14,10 +16,10 @@ from psycopg2.extensions import parse_dsn
 from mcpserve import migrate
 from mcpserve.db import Database
 
-SCHEMA = Path(__file__).parent.parent / "schema"
+# httpcore looks for it with every request, which takes as long as a file takes to be missing.
+sys.modules.setdefault("sniffio", None)
 
-NPM = {"blackbox", "conformance"}
-"""The folders whose tests need packages of npm; no two processes should install them."""
+SCHEMA = Path(__file__).parent.parent / "schema"
 
 
 def pytest_configure():
@@ -25,11 +27,10 @@ def pytest_configure():
     os.environ.setdefault("FUZZ_SEED", str(random.SystemRandom().randrange(1 << 32)))
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Keep together what shares fixtures, where several processes run the tests."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("npm" if folder in NPM else str(item.path)))
+    return distribution.scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ def cluster() -> Iterator[str]:
     if given:
         yield given
         return
-    with temporary_database(within=memory(), client_connection_check_interval="100ms") as dsn:
+    # No database lives long enough to be vacuumed.
+    settings = {"autovacuum": "off", "client_connection_check_interval": "100ms"}
+    with temporary_database(within=memory(), **settings) as dsn:
         yield dsn
 
 
@@ -39,12 +41,15 @@ def new_database(maintenance_dsn: str, *, template: str = "template1") -> Iterat
     """Yield the DSN of a copy of ``template``, which goes away with everybody connected to it."""
     name = f"mcpserve_test_{uuid.uuid4().hex}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-    query(maintenance_dsn, create.format(sql.Identifier(name), sql.Identifier(template)))
-    try:
-        yield make_dsn(maintenance_dsn, dbname=name)
-    finally:
-        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-        query(maintenance_dsn, drop)
+    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+    with closing(psycopg2.connect(maintenance_dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+            try:
+                yield make_dsn(maintenance_dsn, dbname=name)
+            finally:
+                cursor.execute(drop)
 
 
 def query(dsn: str, statement: str | sql.Composable) -> list[Any]:

@@ -311,7 +311,7 @@ async def test_a_slow_statement_is_a_database_timeout(empty_dsn, in_transaction)
                     await tx.row("SELECT pg_sleep(10)")
             else:
                 await db.row("SELECT pg_sleep(10)")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
         await db.ping()
     assert complaints == []
 
@@ -447,7 +447,7 @@ async def test_a_full_pool_is_unavailable_after_the_acquire_timeout(empty_dsn):
             started = time.monotonic()
             with pytest.raises(DatabaseUnavailable, match="became free"):
                 await db.ping()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 1.8  # The default is 2.
         await db.ping()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import logging.config
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import pytest
 from exchanges import CALLER
 from pydantic import BaseModel, model_validator
 
-from mcpserve import ToolContext, hookimpl, lag, lives, loading, plugins, tool
+from mcpserve import ToolContext, hookimpl, lag, lives, loading, log, plugins, tool
 from mcpserve.errors import PluginError
 from mcpserve.settings import PluginSettings
 
@@ -254,10 +255,11 @@ async def test_plain_code_of_a_plugin_that_takes_long_blocks_nothing(place):
 
 
 async def test_what_takes_long_is_told(monkeypatch, caplog):
-    monkeypatch.setattr(loading, "SLOW", 0.02)
-    await load(importing(lambda: block(0.03)))
-    (record,) = caplog.records
-    assert record.getMessage() == "plugins.bad: import took 0.0 s"
+    # No other step takes as long, even here and now.
+    monkeypatch.setattr(loading, "SLOW", 0.3)
+    await load(importing(lambda: block(0.4)))
+    (told,) = caplog.messages
+    assert re.fullmatch(r"plugins\.bad: import took \d\.\d s", told)
 
 
 BLOCKS = """
@@ -314,7 +316,7 @@ async def test_a_hook_that_blocks_the_event_loop_of_a_server_is_told_and_ends_no
 async def test_clean_up_that_hangs_exits_or_cannot_be_stopped_keeps_nobody_from_theirs(
     caplog, monkeypatch
 ):
-    monkeypatch.setattr(loading, "CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr(loading, "CLOSE_TIMEOUT", 0.5)
     monkeypatch.setattr(lives, "PATIENCE", 0.05)
     closed = []
     hanging = {f"hanging {number}": wait for number in range(5)}
@@ -341,7 +343,7 @@ async def test_clean_up_that_hangs_exits_or_cannot_be_stopped_keeps_nobody_from_
         chosen = dict.fromkeys(made, PluginSettings())
         await plugins.load(chosen, exit_stack, made.__getitem__)
         started = time.monotonic()
-    assert time.monotonic() - started < 0.8
+    assert time.monotonic() - started < 2  # One after the other would take 2.5.
     assert sorted(closed) == ["exiting", "good", *hanging, "unheard"]
     for name in (*hanging, "exiting", "unheard"):
         assert f"plugin {name} failed while closing" in caplog.text
@@ -397,6 +399,22 @@ async def test_what_a_plugin_does_to_the_logging_of_the_server_is_undone(caplog)
     assert not logging.getLogger("mcpserve.loading").disabled
     assert not logging.getLogger("of_another_plugin").disabled
     assert "plugins.bad changed the logging of the server, which was undone" in caplog.text
+
+
+async def test_what_is_dropped_of_a_plugin_long_after_it_was_given_up_undoes_nothing(caplog):
+    async def hanging():
+        with log.kept("bad"):
+            await asyncio.sleep(60)
+
+    given_up = hanging()
+    given_up.send(None)
+    logging.getLogger("mcpserve.loading").disabled = True
+    try:
+        given_up.close()
+        assert logging.getLogger("mcpserve.loading").disabled
+    finally:
+        logging.getLogger("mcpserve.loading").disabled = False
+    assert "which was undone" not in caplog.text
 
 
 async def test_a_coroutine_that_comes_after_its_plugin_was_given_up_is_closed():
