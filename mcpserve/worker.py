@@ -2,13 +2,14 @@
 
 import asyncio
 import ctypes
+import functools
 import logging
 import os
 import signal
 import sys
 import threading
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import RootModel
 from pydantic_core import from_json
@@ -45,13 +46,15 @@ class Connection:
         self._outbox = os.dup(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
+        # The server notices the end of the worker by its pipe: no fork may hold that open.
+        os.register_at_fork(after_in_child=functools.partial(os.close, self._outbox))
 
     def receive(self) -> dict[str, Any]:
-        """Wait for a message. Ends the process if the server is gone."""
+        """Wait for a message. Ends the process and all that it started if the server is gone."""
         length = self._inbox.read(wire.LENGTH.size)
         body = self._inbox.read(*wire.LENGTH.unpack(length)) if length else b""
         if not body:
-            os._exit(0)
+            end_all()
         message: dict[str, Any] = from_json(body)
         return message
 
@@ -63,6 +66,8 @@ class Connection:
         frame = wire.frame({kind: message})
         if len(frame) > self.longest:
             raise ValueError(f"too long: {len(frame)} bytes of {self.longest}")
+        # As the server reads it: there are numbers that can be written only.
+        from_json(frame[wire.LENGTH.size :])
         rest = memoryview(frame)
         while rest:
             rest = rest[os.write(self._outbox, rest) :]
@@ -77,11 +82,25 @@ def main() -> None:
     log.configure(LogSettings())
     logging.root.setLevel(start.level)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+        end_with_server()
     if start.settings.memory is not None:
         limit_memory(start.settings.memory)
     loop.run(serve(connection, start))
     os._exit(0)
+
+
+def end_all() -> NoReturn:
+    """End this process and all that it started: the server made a group for them."""
+    os.killpg(0, signal.SIGKILL)
+    os._exit(EX_SOFTWARE)
+
+
+def end_with_server() -> None:
+    """End a second after the server, too, if compiled code keeps Python from noticing."""
+    libc = ctypes.CDLL(None)
+    # No code of Python runs then: SIGHUP calls alarm(SIGHUP), which is a second.
+    libc.signal(signal.SIGHUP, libc.alarm)
+    libc.prctl(DEATH_SIGNAL, signal.SIGHUP)
 
 
 def limit_memory(size: int) -> None:

@@ -6,7 +6,7 @@ from textwrap import dedent
 PLUGIN = '''
 """Everything that a plugin can do, and everything that it should not do."""
 
-import asyncio, os, sys, threading, time
+import asyncio, ctypes, os, subprocess, sys, threading, time
 from collections.abc import Mapping
 from pydantic import BaseModel
 from mcpserve import *
@@ -54,7 +54,13 @@ def mcpserve_tools(config, exit_stack):
 
     async def block() -> str:
         """Block the loop."""
+        print("blocked", flush=True)
         time.sleep(60)
+
+    def freeze() -> str:
+        """Let no other code of Python run."""
+        print("blocked", flush=True)
+        ctypes.PyDLL(None).sleep(60)
 
     async def wait() -> str:
         """Wait."""
@@ -67,6 +73,23 @@ def mcpserve_tools(config, exit_stack):
     def leave() -> str:
         """End the process."""
         os._exit(3)
+
+    def start() -> str:
+        """Start a process that stays."""
+        subprocess.Popen(["sleep", "60"])
+        return "started"
+
+    def leave_others(path: str) -> str:
+        """Leave a fork and another process, which have the file open, and end the process."""
+        held = os.open(path, os.O_WRONLY)
+        subprocess.Popen(["sleep", "60"], pass_fds=[held])
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(3)
+
+    def number(digits: int) -> int:
+        """Return a large number."""
+        return 10**digits
 
     def hog() -> str:
         """Take all memory."""
@@ -106,7 +129,7 @@ def mcpserve_tools(config, exit_stack):
         await asyncio.sleep(60)
 
     return [greet, ask, refuse, crash, block, wait, stuck, leave, hog, process, environment, large,
-            tell, cancel]
+            tell, cancel, start, leave_others, number, freeze]
 
 
 @hookimpl

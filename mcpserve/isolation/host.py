@@ -250,8 +250,8 @@ class Host:
         return message
 
     def _kill(self) -> None:
-        """Kill the worker and whatever it started."""
-        if self._process and self._process.returncode is None:
+        """Kill the worker and whatever it started, which may be left when it is gone itself."""
+        if self._process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

@@ -141,6 +141,39 @@ async def test_a_worker_that_ends_is_started_again(tmp_path, monkeypatch, caplog
     assert "its process ended with 3" in caplog.text
 
 
+async def test_what_a_worker_started_ends_with_it_and_does_not_hide_its_end(tmp_path, monkeypatch):
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    async with apart(tmp_path, monkeypatch) as registry:
+        before = await well(registry)
+        crashed = await text(registry, "leave_others", path=str(held))
+        assert crashed.startswith("It crashed while it worked")
+        assert await well(registry) != before
+        async with asyncio.timeout(5):
+            while is_held(reader):
+                await asyncio.sleep(0.01)
+    os.close(reader)
+
+
+def is_held(reader):
+    """Whether a process has the other end of a pipe."""
+    try:
+        return os.read(reader, 1) != b""
+    except BlockingIOError:
+        return True
+
+
+async def test_a_number_that_no_json_reader_takes_harms_no_worker(tmp_path, monkeypatch):
+    async with apart(tmp_path, monkeypatch) as registry:
+        before = await well(registry)
+        assert (await call(registry, "number", digits=400)).structured_content == {
+            "result": 10**400
+        }
+        assert await text(registry, "number", digits=5000) == "The answer cannot be sent."
+        assert await well(registry) == before
+
+
 async def test_a_worker_whose_loop_is_blocked_is_killed(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(host, "STUCK_TIMEOUT", 0.3)
     async with apart(tmp_path, monkeypatch, tools={"block": {"timeout": "0.2s"}}) as registry:
@@ -251,7 +284,7 @@ async def test_what_is_wrong_is_told_as_without_isolation(tmp_path, monkeypatch,
 
 
 OWNER = """
-import asyncio
+import asyncio, sys
 from contextlib import AsyncExitStack
 from mcpserve import Principal, ToolContext, plugins
 from mcpserve.settings import PluginSettings
@@ -262,20 +295,25 @@ async def main():
     context = ToolContext(Principal("client", "user", registry.scopes))
     result = await registry.tools.call("process", {}, context)
     print(result.structured_content["result"], flush=True)
-    await registry.tools.call("block", {}, context)
+    for name in sys.argv[1:]:
+        await registry.tools.call(name, {}, context)
 
 asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize(
+    "calls", [["start", "block"], ["freeze"]], ids=["with all that it started", "in compiled code"]
+)
 def test_a_worker_ends_with_a_server_that_was_killed_even_while_it_is_blocked(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, calls
 ):
     install(tmp_path, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    command = [sys.executable, "-c", OWNER]
+    command = [sys.executable, "-c", OWNER, *calls]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as owner:
         assert int(owner.stdout.readline()) > 0
+        assert b"blocked\n" in iter(owner.stderr.readline, b"")
         owner.kill()
-        # The worker holds the other end, too.
+        # The worker, and what it started, hold the other end, too.
         owner.communicate(timeout=10)

@@ -173,7 +173,9 @@ def test_of_two_approvals_at_once_none_is_lost(tmp_path):
 
 BROKEN = {
     "missing": (None, "there is no "),
-    "no JSON": ("{", " is broken"),
+    "empty": ("", " is broken;"),
+    "no JSON": ("{", " is broken;"),
+    "of a newer version": ('{"tools": {}, "version": 2}', " is broken at version;"),
     "something else": ("{}", " is broken at tools"),
     "half a pin": ('{"tools": {"note": {"plugin": "p"}}}', " is broken at tools.note."),
 }
@@ -189,6 +191,7 @@ def test_a_missing_or_broken_lock_names_the_command(tmp_path, what):
         pinning.read(path)
     assert str(caught.value).startswith("tools_lock: ")
     assert problem in str(caught.value)
+    assert str(path) in str(caught.value)
     assert "mcpserve tools lock" in str(caught.value)
 
 
