@@ -19,6 +19,10 @@ class Principal:
         """Whether nobody is logged in; then no two callers can be told apart."""
         return not self.subject
 
+    def judged_by(self, scopes: frozenset[str]) -> "Principal":
+        """Return the same caller with other scopes."""
+        return Principal(self.client_id, self.subject, scopes, self.withheld)
+
 
 @dataclass(frozen=True)
 class User:

@@ -3,6 +3,7 @@
 Successes never count, but for uses without a login: there each is counted as a failure.
 """
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 
@@ -77,6 +78,7 @@ class Limit:
         )
 
 
+@functools.lru_cache(maxsize=1024)
 def network(address: str) -> str:
     """Return what is counted of an address: all of IPv4, the /64 of IPv6."""
     try:

@@ -38,9 +38,10 @@ def admitted(
     :class:`~mcpserve.errors.InvalidToken` for a caller who would have to log in.
     """
     if not principal.anonymous:
-        with contextlib.suppress(Unknown):
+        try:
             return used(registry, principal.scopes, request)
-        return None
+        except Unknown:
+            return None
     if request.method in PUBLIC:
         return None
     with contextlib.suppress(Unknown, InsufficientScope):

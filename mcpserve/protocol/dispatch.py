@@ -1,6 +1,7 @@
 """What the SDK's kernel is given for one request: who calls, and the way back to the client."""
 
 import asyncio
+import functools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -72,13 +73,21 @@ class Dispatch:
     """Set for a client that reads in a result of the tool why its call is not carried out."""
     find_user: FindUser = no_user
     locale: str | None = None
-    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = field(default=False, init=False)
     reported: float = field(default=-math.inf, init=False)
     """How far the request is, as the client was told last."""
-    meter: Meter = field(default_factory=Meter, init=False)
     flooded: bool = field(default=False, init=False)
     """Whether a message was dropped, and the operator told."""
+
+    @functools.cached_property
+    def cancel_requested(self) -> anyio.Event:
+        """Never set: there is no channel on which a client could ask for it."""
+        return anyio.Event()
+
+    @functools.cached_property
+    def meter(self) -> Meter:
+        """Counts what the request sends before it is answered."""
+        return Meter()
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:

@@ -29,6 +29,12 @@ from mcpserve.protocol.messages import Headers, Rejected, refuse_unknown_version
 HEADERLESS_VERSION = "2025-03-26"
 """What a client speaks that names no version (MCP 2025-11-25, transports)."""
 
+ROUTING = frozenset({MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER})
+PARAM_PREFIX = MCP_PARAM_HEADER_PREFIX.lower()
+
+NO_CHANNEL = Connection.from_envelope(HEADERLESS_VERSION, None, None).outbound
+"""The SDK's: there is no way to a client beside the answer to its request."""
+
 HEADER_VALUE = re.compile(r"[\t -~]*")
 """What a header that stands for a part of the body may carry; the rest needs Base64."""
 
@@ -54,7 +60,10 @@ class Handshake:
 
     def connection(self) -> Connection:
         """See :class:`Era`."""
-        return Connection.from_envelope(self.version, None, None)
+        # Not from_envelope, which looks for a client in what is not there.
+        connection = Connection(NO_CHANNEL, protocol_version=self.version)
+        connection.initialized.set()
+        return connection
 
     def status(self, code: int) -> int:
         """404 would mean a lost session there, so errors of the protocol are 200."""
@@ -107,11 +116,9 @@ def refuse_ambiguous(headers: Headers) -> None:
 
     Raises :class:`Rejected` for one that is there twice or has characters of no fixed meaning.
     """
-    routing = {MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER}
     seen = set()
-    for line, value in headers.lines:
-        name = line.lower()
-        if name not in routing and not name.startswith(MCP_PARAM_HEADER_PREFIX.lower()):
+    for name, value in headers.lines:
+        if name not in ROUTING and not name.startswith(PARAM_PREFIX):
             continue
         if name in seen:
             raise Rejected(HEADER_MISMATCH, f"{name} header appears more than once")

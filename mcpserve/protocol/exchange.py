@@ -8,7 +8,7 @@ from typing import Any
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
-from mcp.server.runner import serve_one
+from mcp.server.runner import ServerRunner
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import (
@@ -233,14 +233,9 @@ class Exchange:
         )
         try:
             self._check_method(request.method)
-            result = await serve_one(
-                self._server,
-                dispatch,
-                request.method,
-                request.params,
-                connection=era.connection(),
-                lifespan_state=None,
-            )
+            # Not serve_one, which takes time to close what nobody leaves on the connection.
+            runner = ServerRunner(self._server, era.connection(), None)
+            result = await runner.on_request(dispatch, request.method, request.params)
             if request.method == "tools/list":
                 result = repeated(result)
             if request.method == "server/discover":

@@ -16,4 +16,5 @@ def locale_of(meta: Any, headers: Headers) -> str | None:
     """
     said = meta.get(META_KEY) if isinstance(meta, dict) else None
     tag = language_tags.normal(said) if isinstance(said, str) else None
-    return tag or language_tags.preferred(headers.folded.get("accept-language", ""))
+    header = headers.folded.get("accept-language")
+    return language_tags.preferred(header) if header and tag is None else tag

@@ -49,16 +49,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Headers:
-    """The headers of a request: every line, and by lower-case name."""
+    """The headers of a request, by lower-case names: every line, and the last of each name."""
 
     lines: tuple[tuple[str, str], ...]
     folded: Mapping[str, str]
 
     @classmethod
     def of(cls, lines: Iterable[tuple[str, str]]) -> "Headers":
-        """Keep the lines as they came."""
-        kept = tuple(lines)
-        return cls(kept, {name.lower(): value for name, value in kept})
+        """Keep the lines in their order."""
+        kept = tuple([(name.lower(), value) for name, value in lines])
+        return cls(kept, dict(kept))
 
 
 class Rejected(Exception):

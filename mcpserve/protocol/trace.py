@@ -41,6 +41,8 @@ def trace_of(meta: Any, headers: Headers) -> dict[str, str]:
 
 def valid(given: Mapping[str, Any]) -> dict[str, str]:
     """Return the valid ones of these; a ``tracestate`` means nothing without its parent."""
+    if NAMES.isdisjoint(given):
+        return {}
     parent, state, baggage = (
         value if isinstance(value, str) else ""
         for value in (given.get("traceparent"), given.get("tracestate"), given.get("baggage"))
@@ -58,7 +60,7 @@ def valid(given: Mapping[str, Any]) -> dict[str, str]:
 def combined(headers: Headers) -> dict[str, str]:
     """Return the headers of these names, several of one as a list (RFC 9110)."""
     return {
-        name: ",".join(value for line, value in headers.lines if line.lower() == name)
+        name: ",".join(value for line, value in headers.lines if line == name)
         for name in NAMES & headers.folded.keys()
     }
 

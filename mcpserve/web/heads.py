@@ -1,9 +1,12 @@
 """What the head of a request is asked, and what the head of every answer says."""
 
 import logging
+import re
 import secrets
 from collections.abc import Mapping
+from http.client import responses
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPConnection, HTTPServerRequest
 
 from mcpserve import ratelimit
@@ -17,6 +20,8 @@ FORM_LIMIT = 64 * 1024
 """Bytes of a body that may come from anybody."""
 
 URI_LIMIT = 16 * 1024
+
+LINE_BREAK = re.compile(r"[\r\n]")
 
 
 def check_host(request: HTTPServerRequest, settings: Settings) -> None:
@@ -65,6 +70,11 @@ def close_when_answered(connection: HTTPConnection | None) -> None:
     connection._disconnect_on_finish = True  # type: ignore[union-attr]
 
 
+def is_closed_when_answered(connection: HTTP1Connection) -> bool:
+    """Tell whether this answer is the last on the connection."""
+    return connection._disconnect_on_finish
+
+
 def network(request: HTTPServerRequest, settings: Settings) -> str:
     """Return what failures of this caller are counted by."""
     address = client_address(
@@ -91,6 +101,18 @@ def standard_headers(settings: Settings, request_id: str) -> Mapping[str, str]:
     if settings.server.https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     return headers
+
+
+def written(status: int, headers: Mapping[str, str]) -> bytes:
+    """Return the head of an answer as it goes over the wire (RFC 9112).
+
+    Raises :class:`ValueError` for a line break in a header, which would begin another one.
+    """
+    if LINE_BREAK.search("".join(headers.values())):
+        raise ValueError("there is a line break in a header")
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {status} {responses[status]}", *lines, "", ""])
+    return head.encode("latin-1")
 
 
 def allowed_origin(origin: str | None) -> dict[str, str]:

@@ -7,14 +7,15 @@ straight from the connection.
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tornado.web
 from tornado.http1connection import HTTP1Connection
 
+from mcpserve.deadlines import Deadlines
 from mcpserve.errors import DatabaseError, InsufficientScope, InvalidToken, RequestRefused
 from mcpserve.oauth import bearer
 from mcpserve.principal import ANONYMOUS, Principal
@@ -33,7 +34,7 @@ KEEP_ALIVE = 15.0
 As often a request that goes on is asked whether its token still counts.
 """
 
-CREDENTIALS = frozenset({"authorization", "cookie"})
+CREDENTIALS = frozenset({"Authorization", "Cookie"})
 """What ends here: no tool may learn how its caller proved who it is."""
 
 CORS_HEADERS = (
@@ -55,6 +56,7 @@ class Accepted(NamedTuple):
     stream: bool
 
 
+@functools.lru_cache(maxsize=32)
 def accepted(accept: str | None) -> Accepted:
     """Read an ``Accept`` header; a client that says nothing takes JSON."""
     ranges = {part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
@@ -76,8 +78,14 @@ class McpMessage(Message):
     """Whether what is under way is done when its client hangs up."""
     _watcher: asyncio.Task[None] | None = None
 
-    def __init__(self, services: Services, connection: HTTP1Connection) -> None:
+    def __init__(
+        self,
+        services: Services,
+        connection: HTTP1Connection,
+        watched: "Deadlines[McpMessage]",
+    ) -> None:
         super().__init__(services, connection)
+        self._watched = watched
         self._turn = asyncio.Lock()
 
     def headers(self) -> dict[str, str]:
@@ -130,7 +138,7 @@ class McpMessage(Message):
         principal = await bearer.authenticate(
             self.services.db, authorization, resource=server.resource
         )
-        return replace(principal, scopes=server.scopes.effective(principal.scopes))
+        return principal.judged_by(server.scopes.effective(principal.scopes))
 
     async def _count(self) -> None:
         """Raise :class:`~mcpserve.errors.RateLimited` after too much use without a login."""
@@ -138,11 +146,11 @@ class McpMessage(Message):
 
     def _check_origin(self) -> None:
         origin = self.request.headers.get("Origin")
+        if origin is None:
+            return
         settings = self.services.settings
         allowed = (*settings.mcp.allowed_origins, *settings.cors.origins)
-        if origin is not None and not (
-            "*" in allowed or origin_is_allowed(origin, settings.server.issuer, allowed)
-        ):
+        if not ("*" in allowed or origin_is_allowed(origin, settings.server.issuer, allowed)):
             raise RequestRefused(
                 403, "this origin may not use the server, see mcp.allowed_origins in its settings"
             )
@@ -151,15 +159,17 @@ class McpMessage(Message):
         """Answer a preflight, or serve one exchange."""
         if self.request.method == "OPTIONS":
             return await self.answer(204, headers=self._preflight())
-        headers = Headers.of(
-            (name, value)
-            for name, value in self.request.headers.get_all()
-            if name.lower() not in CREDENTIALS
-        )
+        lines = self.request.headers.get_all()
+        headers = Headers.of([line for line in lines if line[0] not in CREDENTIALS])
         exchange = self.services.exchange
         self._goes_on_unheard = not exchange.is_modern(headers)
-        with self._watched():
+        self._watched.begin(self)
+        try:
             reply = await exchange(self.principal, headers, body, self._report, count=self._count)
+        finally:
+            self._watched.end(self)
+            if self._watcher:
+                self._watcher.cancel()
         async with self._turn:
             await self._reply(reply)
 
@@ -187,21 +197,12 @@ class McpMessage(Message):
             if self._accept.stream and not self.gone:
                 await self.send(chunk, STREAM)
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
+    def watch(self) -> None:
         """Look after a request that takes long."""
-        timer = asyncio.get_running_loop().call_later(KEEP_ALIVE, self._watch)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            if self._watcher:
-                self._watcher.cancel()
-
-    def _watch(self) -> None:
         self._watcher = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
+        self.name_in_log()
         while True:
             await self._check_again()
             await self._stream(b": still working\n\n")
@@ -232,6 +233,11 @@ class McpMessage(Message):
             return await self.answer(reply.status, body, as_json)
         await self.send(event(body), STREAM)
         self.end()
+
+
+def watching() -> Deadlines[McpMessage]:
+    """Return what looks after requests that take long."""
+    return Deadlines(KEEP_ALIVE, McpMessage.watch)
 
 
 def event(message: bytes) -> bytes:

@@ -36,7 +36,7 @@ USED = {
     "mcp.server.mcpserver.exceptions": "ToolError",
     "mcp.server.mcpserver.resources.templates": "DEFAULT_RESOURCE_SECURITY",
     "mcp.server.mcpserver.utilities.func_metadata": "FuncMetadata func_metadata",
-    "mcp.server.runner": "serve_one",
+    "mcp.server.runner": "ServerRunner",
     "mcp.shared._httpx_utils": "create_mcp_http_client",
     "mcp.shared.dispatcher": "CallOptions",
     "mcp.shared.exceptions": "MCPError NoBackChannelError",
@@ -71,7 +71,7 @@ USED = {
 """Every name that the package imports of the SDK, by module."""
 
 FUNCTIONS = {
-    runner.serve_one: ["server", "dctx", "method", "params", "connection", "lifespan_state"],
+    runner.ServerRunner: ["server", "connection", "lifespan_state", "init_options"],
     connection.Connection.from_envelope: [
         "protocol_version",
         "client_info",
