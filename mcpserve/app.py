@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry.trace import Tracer
 from tornado.httpserver import HTTPServer
 
-from mcpserve import control, lag, loop, migrate, pinning, plugins_dir, serving, tracing
+from mcpserve import control, lag, loop, pinning, plugins_dir, serving, tracing
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
@@ -22,6 +22,8 @@ from mcpserve.errors import MCPServeError
 from mcpserve.fetch import Fetcher
 from mcpserve.generations import Generation, Generations
 from mcpserve.jobs import as_job, every
+from mcpserve.joint import Joint, Sole
+from mcpserve.migrate import open_database
 from mcpserve.oauth import bearer, clients, documents, keys, metadata, userinfo
 from mcpserve.oauth.authorize import Server
 from mcpserve.oauth.documents import Documents
@@ -34,9 +36,10 @@ from mcpserve.oauth.scopes import Scopes
 from mcpserve.oauth.seals import Seals
 from mcpserve.oauth.store import cleanup
 from mcpserve.plugins import LoadedPlugins
+from mcpserve.processes.member import Member
 from mcpserve.protocol import Exchange
-from mcpserve.reloading import Reloader, at_each, background
-from mcpserve.settings import DatabaseSettings, Settings
+from mcpserve.reloading import Reloader, background
+from mcpserve.settings import Settings
 from mcpserve.supervision import Supervised
 from mcpserve.web import Services, application
 from mcpserve.web.connections import CONNECTIONS_PATH
@@ -53,23 +56,6 @@ WATCH_INTERVAL = 1.0
 
 Ready = Callable[[Services], Awaitable[None]]
 """Told once that the server listens."""
-
-
-@asynccontextmanager
-async def open_database(
-    settings: DatabaseSettings, dsn: str, *, migrates: bool
-) -> AsyncIterator[Database]:
-    """Connect, and make sure that the schema is this program's.
-
-    Raises :class:`~mcpserve.errors.DatabaseError`, and
-    :class:`~mcpserve.errors.MigrationError` with the command to run.
-    """
-    async with Database.connect(dsn, pool_size=settings.pool_size) as db:
-        if migrates or settings.migrate:
-            for name in await migrate.apply(db):
-                logger.info("applied migration %s", name)
-        await migrate.require_current(db)
-        yield db
 
 
 @asynccontextmanager
@@ -172,11 +158,13 @@ async def serve(
     *,
     supervised: Supervised | None,
     ready: Ready,
+    member: Member | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in flight end.
 
     ``read`` reads the configuration again. A ``supervised`` database has no other user: it is
-    migrated without asking and started again when it is gone. Raises
+    migrated without asking and started again when it is gone. A ``member`` is one of several
+    processes, and their supervisor has the sockets and looks after the database. Raises
     :class:`~mcpserve.errors.ConfigError` if it cannot listen, or if a key is missing that grants
     may need.
     """
@@ -195,38 +183,46 @@ async def serve(
         first = await Generation.open(opening(settings))
         exit_stack.push_async_callback(first.close)
         # A server that cannot listen has written nothing.
-        sockets = serving.open_sockets(settings.server)
+        sockets = member.sockets if member else serving.open_sockets(settings.server)
         for opened in sockets:
             exit_stack.callback(opened.close)
         await prepare(first.services)
-        generations = Generations(first, duties, closed=settle)
+        joint = Joint(member or Sole())
+        generations = Generations(first, duties if joint.leads else no_duties, closed=settle)
         # Until the plugins are closed, which may block as well.
         exit_stack.enter_context(lag.watching(lambda: generations.tasks))
         exit_stack.push_async_callback(generations.close)
-        reloader = Reloader(generations, read=read, opening=opening, prepare=prepare)
+        reloader = Reloader(
+            generations, read=read, opening=opening, prepare=prepare, agree=joint.agree
+        )
 
         def told_to_stop() -> None:
             server = generations.current.services.settings.server
             end_in(server.shutdown_grace.total_seconds() + CLOSE_TIMEOUT)
 
-        stop, hurry = exit_stack.enter_context(serving.stop_signals(told_to_stop))
-        wanted = asyncio.Event()
-        exit_stack.enter_context(serving.hang_up_signal(wanted.set, stop.set))
+        stop, hurry = exit_stack.enter_context(
+            serving.stop_signals(told_to_stop, again=member is None)
+        )
+        exit_stack.enter_context(serving.hang_up_signal(joint.want, stop.set))
         http_server = serving.listen(generations.front, sockets)
-        if supervised:
+        if supervised and not member:
             exit_stack.enter_context(every(WATCH_INTERVAL, as_job(supervised.look_after)))
-        settle()
+        keep()
         if free := first.services.plugins.registry.open:
             names = ", ".join(bound.offer.name for bound in free)
             logger.info("open to everybody, without a login: %s", names)
-        await ready(first.services)
-        async with background(
-            at_each(wanted, reloader.reload), control.answer(db, handlers(reloader))
-        ):
+        announce = functools.partial(ready, first.services)
+        await exit_stack.enter_async_context(joint.joined(stop, hurry, announce=announce))
+        if not member:
+            await announce()
+        works = [joint.take_part(reloader)]
+        if joint.leads:
+            works.append(control.answer(db, handlers(joint, reloader)))
+        async with background(*works):
             await either(stop, generations.lost)
         drains = [each.services.drain for each in generations.all]
         grace = generations.current.services.settings.server.shutdown_grace.total_seconds()
-        await serving.drain(drains, http_server, hurry, grace=grace)
+        await serving.drain(drains, http_server, hurry, grace=grace, alone=member is None)
         if generations.lost.is_set():
             raise MCPServeError("the server ended by what a plugin did, see the log")
 
@@ -250,11 +246,17 @@ def duties(services: Services) -> Iterator[None]:
         yield
 
 
-def handlers(reloader: Reloader) -> dict[str, control.Handler]:
-    """Return what can be asked of this process from outside."""
+@contextlib.contextmanager
+def no_duties(_: Services) -> Iterator[None]:
+    """Leave to another process what one has to do for all."""
+    yield
+
+
+def handlers(joint: Joint, reloader: Reloader) -> dict[str, control.Handler]:
+    """Return what can be asked of this server from outside."""
 
     async def reload() -> dict[str, Any]:
-        return dataclasses.asdict(await reloader.reload())
+        return dataclasses.asdict(await joint.reload())
 
     async def describe() -> Mapping[str, Any]:
         return reloader.described()
@@ -262,11 +264,16 @@ def handlers(reloader: Reloader) -> dict[str, control.Handler]:
     return {"reload": reload, "describe": describe}
 
 
-def settle() -> None:
-    """Let the collector not walk through what stays, again and again; nor keep what does not."""
-    gc.unfreeze()
+def keep() -> None:
+    """Let the collector not walk through what stays, again and again."""
     gc.collect()
     gc.freeze()
+
+
+def settle() -> None:
+    """Do so anew, and let go what does not stay any more."""
+    gc.unfreeze()
+    keep()
 
 
 async def either(*events: asyncio.Event) -> None:

@@ -14,7 +14,15 @@ from mcpserve.config_report import shown
 from mcpserve.registry import Registry
 from mcpserve.settings import Settings
 
-AT_START = ("server.host", "server.port", "data_dir", "plugins_dir", "database", "tracing")
+AT_START = (
+    "server.host",
+    "server.port",
+    "server.processes",
+    "data_dir",
+    "plugins_dir",
+    "database",
+    "tracing",
+)
 """What takes effect at the next start only."""
 
 FROZEN = frozenset(
@@ -162,6 +170,7 @@ def at_start(keys: Iterable[str]) -> list[str]:
 
 def until_start(new: Settings, running: Settings) -> Settings:
     """Return the new settings with those of the running server that only a start can change."""
-    address = {"host": running.server.host, "port": running.server.port}
+    names = ("host", "port", "processes")
+    address = {name: getattr(running.server, name) for name in names}
     kept = {name: getattr(running, name) for name in AT_START if "." not in name}
     return new.model_copy(update={"server": new.server.model_copy(update=address), **kept})

@@ -4,12 +4,11 @@ import contextlib
 import contextvars
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
-
-from mcpserve.settings import LogSettings
+from typing import Any, Protocol
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 network: contextvars.ContextVar[str] = contextvars.ContextVar("network", default="")
@@ -88,7 +87,31 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def configure(settings: LogSettings) -> None:
+class Form(Protocol):
+    """What is written, and how: ``log`` in the settings."""
+
+    @property
+    def level(self) -> str:
+        """From which level on."""
+
+    @property
+    def format(self) -> str:
+        """``json``, ``text`` or ``auto``."""
+
+
+def add_pid() -> None:
+    """Let each line name the process from now on, because several write to one log."""
+    for handler in logging.root.handlers:
+        handler.addFilter(with_pid)
+
+
+def with_pid(record: logging.LogRecord) -> bool:
+    """Add the id of the process to a record."""
+    record.pid = os.getpid()
+    return True
+
+
+def configure(settings: Form) -> None:
     """Send every logger of the process to standard error in one form."""
     as_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler()
@@ -158,6 +181,8 @@ def log_request(handler: Any) -> None:
     """Write the access line: the path without its query, which may carry codes and states."""
     status = handler.get_status()
     level = logging.INFO if status < 500 else logging.ERROR
+    if not access.isEnabledFor(level):
+        return
     known = {
         "ms": round(handler.request.request_time() * 1000, 1),
         "from": handler.network,

@@ -38,6 +38,10 @@ class Outcome:
     hints: tuple[str, ...] = ()
 
 
+async def alone() -> None:
+    """Agree with nobody: no other process serves on this port."""
+
+
 class Reloader:
     """Makes the next generation from what the configuration says now, one after the other."""
 
@@ -48,12 +52,18 @@ class Reloader:
         read: Callable[[], Loaded],
         opening: Opening,
         prepare: Callable[[Services], Awaitable[None]],
+        agree: Callable[[], Awaitable[None]] = alone,
     ) -> None:
-        """Follow the first; ``prepare`` writes to the database what a start would."""
+        """Follow the first; ``prepare`` writes to the database what a start would.
+
+        ``agree`` waits until whoever swaps together is prepared, and raises
+        :class:`~mcpserve.errors.MCPServeError` if one cannot.
+        """
         self._generations = generations
         self._read = read
         self._opening = opening
         self._prepare = prepare
+        self._agree = agree
         self._one = asyncio.Lock()
 
     async def reload(self) -> Outcome:
@@ -89,6 +99,7 @@ class Reloader:
             await self._prepare(new.services)
             # Before the swap, after which nothing may fail.
             outcome = self._outcome(old, new.services, at_start)
+            await self._agree()
         except BaseException:
             await new.close()
             raise

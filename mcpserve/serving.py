@@ -8,32 +8,46 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from mcpserve.errors import ConfigError
+from mcpserve.processes.sockets import refuse
 from mcpserve.settings import ServerSettings
-from mcpserve.web.services import Drain
+
+if TYPE_CHECKING:
+    # A supervisor opens sockets and does without all that a server imports.
+    from mcpserve.web.services import Drain
 
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 5.0
 """Seconds for closing connections at shutdown; some peers never read."""
 
+SETTLE = 0.1
+"""Seconds for connections that were begun before the server stopped to be there."""
+
+LINGER = 1.0
+"""Seconds in which a kept connection may still send a request, which is answered."""
+
 
 @contextlib.contextmanager
-def stop_signals(told: Callable[[], None]) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+def stop_signals(
+    told: Callable[[], None], *, again: bool = True
+) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     """Let SIGTERM or SIGINT set the first event, and a second one the second.
 
-    ``told`` is called at once, even while the event loop is blocked.
+    ``told`` is called at once, even while the event loop is blocked. Without ``again`` a second
+    one does nothing: it comes from both a supervisor and whoever signals every process there is.
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (hurry if again and stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,33 +96,57 @@ def open_sockets(server: ServerSettings) -> list[socket.socket]:
         ) from error
 
 
+def ignore(value: bool) -> None:
+    """Leave it as it is."""
+
+
+class Server(HTTPServer):
+    """Tells the front, which limits the time of requests, of connections that end."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Send at once what is written. Tornado would switch this on and off for each answer."""
+        stream.set_nodelay(True)
+        stream.set_nodelay = ignore  # type: ignore[method-assign]
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """See Tornado."""
+        super().on_close(server_conn)
+        cast(HTTPServerConnectionDelegate, self.request_callback).on_close(server_conn)
+
+
 def listen(front: HTTPServerConnectionDelegate, sockets: list[socket.socket]) -> HTTPServer:
     """Serve HTTP on these sockets."""
-    http_server = HTTPServer(
-        front,
-        max_header_size=32 * 1024,
-        body_timeout=10,
-        idle_connection_timeout=60,
-        xheaders=False,
-    )
+    http_server = Server(front, max_header_size=32 * 1024, xheaders=False)
+    http_server.conn_params.header_timeout = None
     http_server.add_sockets(sockets)
     return http_server
 
 
 async def drain(
-    drains: Collection[Drain], http_server: HTTPServer, hurry: asyncio.Event, *, grace: float
+    drains: "Collection[Drain]",
+    http_server: HTTPServer,
+    hurry: asyncio.Event,
+    *,
+    grace: float,
+    alone: bool = True,
 ) -> None:
     """Stop listening and wait for the requests in flight: for a while, or until told to hurry.
 
-    ``grace`` is in seconds.
+    ``grace`` is in seconds. ``alone``: nobody else listens on these sockets, so that nobody can
+    connect any more.
     """
-    http_server.stop()
+    # Every connection that there is gets one more answer at the most.
+    http_server.conn_params.no_keep_alive = True
+    if alone:
+        refuse(http_server._sockets.values())
     logger.info("stopping, %d requests in flight", sum(drain.active for drain in drains))
     waiting: set[asyncio.Task[Any]] = {
         asyncio.create_task(hurry.wait()),
-        asyncio.create_task(stop_all(drains)),
+        asyncio.create_task(stop_all(drains, http_server)),
     }
     await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    http_server.stop()
     if active := sum(drain.active for drain in drains):
         logger.warning("gave up %d requests", active)
         await asyncio.gather(*(drain.give_up() for drain in drains))
@@ -120,6 +158,26 @@ async def drain(
             await http_server.close_all_connections()
 
 
-async def stop_all(drains: Collection[Drain]) -> None:
-    """Take no more requests, and wait until none is under way."""
+async def stop_all(drains: "Collection[Drain]", http_server: HTTPServer) -> None:
+    """Take no more connections, and wait until each has had its answer.
+
+    A request may be on its way on any of them, and many clients may not send it twice.
+    """
+    for drain in drains:
+        drain.stopping = True
+    await asyncio.sleep(SETTLE)
+    take_waiting(http_server)
+    http_server.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while http_server._connections:  # noqa: ASYNC110 - Tornado tells nobody.
+                await asyncio.sleep(0.02)
     await asyncio.gather(*(drain.stop() for drain in drains))
+
+
+def take_waiting(http_server: HTTPServer) -> None:
+    """Accept who has connected already: closing the socket would reset them."""
+    for each in http_server._sockets.values():
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                http_server._handle_connection(*socket.socket.accept(each))

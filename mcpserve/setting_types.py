@@ -244,6 +244,7 @@ CorsOrigin = Annotated[str, AfterValidator(parse_cors_origin)]
 Host = Annotated[str, AfterValidator(parse_host)]
 Network = Annotated[str, AfterValidator(parse_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 ToolName = Annotated[
     str, AfterValidator(fitting(TOOL_NAME, "1 to 128 of A-Z a-z 0-9 _ . -")), as_pattern(TOOL_NAME)
 ]

@@ -46,6 +46,7 @@ from mcpserve.setting_types import (
     Origin,
     Port,
     Preset,
+    Processes,
     PublicUrl,
     ReuseWindow,
     Scope,
@@ -106,6 +107,12 @@ class ServerSettings(Section):
         "",
         description="Origin under which clients reach the server; it is the OAuth issuer. "
         "Empty: http://localhost and the port.",
+    )
+    processes: Processes = Field(
+        "auto",
+        description="How many processes serve on this port; each takes 65 MB and its own "
+        "database.pool_size. auto: one per core, but no more than 90 connections allow; one with "
+        "the embedded database.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-For is believed."

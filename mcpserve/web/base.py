@@ -13,7 +13,7 @@ import tornado.web
 from tornado.iostream import StreamClosedError
 
 from mcpserve import log
-from mcpserve.errors import InvalidRequest, RequestRefused
+from mcpserve.errors import InvalidRequest
 from mcpserve.oauth import forms
 from mcpserve.oauth.forms import Parameters
 from mcpserve.web import heads
@@ -70,8 +70,6 @@ class BaseHandler(tornado.web.RequestHandler):
     async def prepare(self) -> None:
         """Refuse what no handler should see, before the body is kept."""
         try:
-            if self.services.drain.stopping:
-                raise RequestRefused(503, "the server is stopping")
             if task := asyncio.current_task():
                 self.services.drain.enter(task)
             await self._check()

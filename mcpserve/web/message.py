@@ -71,7 +71,6 @@ class Message(HTTPMessageDelegate):
         self.status = 0
         """What was answered; 0 as long as nothing was."""
         self._connection = connection
-        self._refused = services.drain.stopping
         self._body = bytearray()
         self._received = 0
         self._limit = min(heads.FORM_LIMIT, services.settings.mcp.max_body)
@@ -108,8 +107,7 @@ class Message(HTTPMessageDelegate):
         )
         self.network = heads.network(self.request, self.services.settings)
         self.request_id = heads.new_request_id()
-        log.request_id.set(self.request_id)
-        log.network.set(self.network)
+        self.name_in_log()
         self._connection.set_close_callback(self.on_connection_close)
         self.services.drain.enter(self._whole)
         if heads.announced_length(self.request) <= self._limit and (
@@ -119,6 +117,11 @@ class Message(HTTPMessageDelegate):
         self._expected = asyncio.get_running_loop().create_future()
         self._begin()
         return self._expected
+
+    def name_in_log(self) -> None:
+        """Let what is logged from here on, in this context, name the request."""
+        log.request_id.set(self.request_id)
+        log.network.set(self.network)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body, up to the limit."""
@@ -158,8 +161,17 @@ class Message(HTTPMessageDelegate):
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
         """Write a whole answer, and wait until the client took it."""
-        length = {} if status == HTTPStatus.NO_CONTENT else {"Content-Length": str(len(body))}
-        writing = self._write_head(status, {**(headers or {}), **length}, body)
+        told = {**self.headers(), **(headers or {})}
+        if status != HTTPStatus.NO_CONTENT:
+            told["Content-Length"] = str(len(body))
+        if heads.is_closed_when_answered(self._connection):
+            told["Connection"] = "close"
+        elif self.request.version == "HTTP/1.0":
+            told["Connection"] = "Keep-Alive"
+        self.status = status
+        shown = b"" if self.request.method == "HEAD" else body
+        # Not write_headers, which takes as long as a small tool.
+        writing = self._connection.write(heads.written(status, told) + shown)
         self._end()
         await self._taken(writing)
 
@@ -170,9 +182,7 @@ class Message(HTTPMessageDelegate):
             # What has neither length nor chunks ends with the connection.
             heads.close_when_answered(self._connection)
         await self._taken(
-            self._write_head(HTTPStatus.OK, headers, chunk)
-            if first
-            else self._connection.write(chunk)
+            self._begin_stream(headers, chunk) if first else self._connection.write(chunk)
         )
 
     def end(self) -> None:
@@ -184,14 +194,11 @@ class Message(HTTPMessageDelegate):
         """Return what was answered, for the log."""
         return GONE if self.gone else self.status
 
-    def _write_head(
-        self, status: int, headers: Mapping[str, str], chunk: bytes
-    ) -> "asyncio.Future[None]":
-        self.status = status
-        start_line = ResponseStartLine("", status, HTTPStatus(status).phrase)
+    def _begin_stream(self, headers: Mapping[str, str], chunk: bytes) -> "asyncio.Future[None]":
+        self.status = HTTPStatus.OK
+        start_line = ResponseStartLine("", HTTPStatus.OK, HTTPStatus.OK.phrase)
         head = HTTPHeaders({**self.headers(), **headers})
-        shown = b"" if self.request.method == "HEAD" else chunk
-        return self._connection.write_headers(start_line, head, shown)
+        return self._connection.write_headers(start_line, head, chunk)
 
     def _end(self) -> None:
         self._connection.set_close_callback(None)
@@ -231,8 +238,6 @@ class Message(HTTPMessageDelegate):
 
     async def _serve(self) -> None:
         try:
-            if self._refused:
-                raise RequestRefused(503, STOPPING)
             heads.check_host(self.request, self.services.settings)
             heads.check_uri(self.request)
             self._limit = await self.admit()

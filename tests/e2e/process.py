@@ -129,7 +129,8 @@ def open_folder() -> Iterator[Path]:
 
 def configure(folder: Path, *, dsn: str = "", **sections: Mapping[str, Any]) -> Path:
     """Write config.yaml for a server on a free port; ``sections`` on top of what tests use."""
-    settings = {**DEFAULTS, "server": {"port": free_port()}, "database": {"url": dsn}}
+    server = {"port": free_port(), "processes": 1}
+    settings = {**DEFAULTS, "server": server, "database": {"url": dsn}}
     for section, values in sections.items():
         settings[section] = {**settings.get(section, {}), **values}
     path = folder / "config.yaml"

@@ -45,7 +45,7 @@ async def real_server(dsn, folder):
     listener.close()
     config = folder / "config.yaml"
     settings = {
-        "server": {"port": port},
+        "server": {"port": port, "processes": 1},
         "database": {"url": dsn},
         "log": {"format": "json", "level": "debug"},
         "login": {"bcrypt_rounds": 4},

@@ -1,14 +1,22 @@
 """Long calls: progress, silence, hanging up, and stopping the server meanwhile."""
 
 import asyncio
+import contextlib
 import json
+import os
+import socket
+import time
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from e2e.workshop import Workshop, client_of, draining, happens, serve, text_of
 from mcp_client import McpClient, events
+from serving import serving
 
 from mcpserve.bound import Outcome
+from mcpserve.processes.sockets import Shared
+from mcpserve.serving import SETTLE, drain, listen
 
 ERAS = pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
 KEEP_ALIVE = "mcpserve.web.mcp.KEEP_ALIVE"
@@ -224,7 +232,7 @@ async def test_a_server_that_stops_lets_a_call_in_flight_finish(dsn, modern):
             await stopping
 
 
-async def test_a_server_that_stops_sends_new_requests_elsewhere(dsn):
+async def test_a_server_that_stops_answers_each_kept_connection_once_more(dsn):
     workshop = Workshop()
     async with serve(dsn, workshop) as server, server.http() as kept:
         assert (await kept.get("/healthz")).status_code == 200
@@ -233,13 +241,51 @@ async def test_a_server_that_stops_sends_new_requests_elsewhere(dsn):
         await happens(workshop.started)
         stopping = draining(server)
         await asyncio.sleep(0)
-        refused = await kept.get("/healthz")
-        assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
-        assert refused.headers["Retry-After"]
+        last = await kept.get("/healthz")
+        assert (last.status_code, last.headers["Connection"]) == (200, "close")
+        with pytest.raises(httpx.ConnectError):
+            await kept.get("/healthz")
         workshop.release.set()
         assert text_of(events(await call)[-1]) == "built"
         async with asyncio.timeout(10):
             await stopping
+
+
+async def test_a_server_that_stops_waits_a_moment_for_what_is_on_its_way(dsn):
+    async with serving(dsn) as server, server.http() as kept, server.http() as idle:
+        for http in (kept, idle):
+            assert (await http.get("/healthz")).status_code == 200
+        stopping = draining(server)
+        await asyncio.wait([stopping], timeout=0.3)
+        assert not stopping.done()
+        last = await kept.get("/healthz")
+        assert (last.status_code, last.headers["Connection"]) == (200, "close")
+        # But not for ever for who says nothing.
+        async with asyncio.timeout(3):
+            await stopping
+
+
+async def test_a_server_that_stops_takes_all_who_had_connected_however_busy_it_is(dsn):
+    async with serving(dsn) as server:
+        [(descriptor, _)] = server.http_server._sockets.items()
+        shared = Shared(fileno=os.dup(descriptor))
+        busy = listen(server.http_server.request_callback, [shared])
+        server.http_server.stop()
+        place = urlsplit(server.url)
+        with contextlib.ExitStack() as stack:
+            stopping = asyncio.create_task(
+                drain([server.services.drain], busy, asyncio.Event(), grace=5)
+            )
+            waiting = [
+                stack.enter_context(socket.create_connection((place.hostname, place.port)))
+                for _ in range(20)
+            ]
+            for each in waiting:
+                each.sendall(f"GET /healthz HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, time.sleep, 2 * SETTLE)
+            await stopping
+            assert [each.recv(12) for each in waiting] == [b"HTTP/1.1 200"] * 20
 
 
 async def test_a_server_that_stops_sends_the_whole_of_a_large_answer(dsn):

@@ -140,7 +140,7 @@ async def test_a_plan_tells_what_would_change_and_changes_nothing(dsn, tmp_path)
             },
             mcp={"name": "after"},
             oauth={"keys": ["a secret that nobody must ever see here"]},
-            server={"port": port, "shutdown_grace": "1s"},
+            server={"port": port, "processes": 1, "shutdown_grace": "1s"},
             tracing={"sample": 0.5},
         )
         before = server.log
