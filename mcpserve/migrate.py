@@ -5,8 +5,10 @@ neither BEGIN nor COMMIT, nor what cannot run in a transaction.
 """
 
 import hashlib
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -15,6 +17,9 @@ import psycopg2
 
 from mcpserve.db import Database, Queryable, Transaction
 from mcpserve.errors import DatabaseConflict, DatabaseTimeout, MigrationError
+from mcpserve.settings import DatabaseSettings
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"[0-9]{4}_[a-z0-9_]+\.sql")
 
@@ -53,6 +58,23 @@ class Status:
     def current(self) -> bool:
         """Whether database and files agree."""
         return not (self.pending or self.altered or self.unknown)
+
+
+@asynccontextmanager
+async def open_database(
+    settings: DatabaseSettings, dsn: str, *, migrates: bool
+) -> AsyncIterator[Database]:
+    """Connect, and make sure that the schema is this program's.
+
+    Raises :class:`~mcpserve.errors.DatabaseError`, and
+    :class:`~mcpserve.errors.MigrationError` with the command to run.
+    """
+    async with Database.connect(dsn, pool_size=settings.pool_size) as db:
+        if migrates or settings.migrate:
+            for name in await apply(db):
+                logger.info("applied migration %s", name)
+        await require_current(db)
+        yield db
 
 
 async def status(db: Queryable, directory: Traversable | None = None) -> Status:

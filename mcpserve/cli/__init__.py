@@ -3,17 +3,17 @@
 Exit codes: 0 done, 1 failed, 2 the configuration or the command line is wrong.
 """
 
-from importlib import import_module
 from pathlib import Path
 
 import click
 
-from mcpserve.cli.common import Group
+from mcpserve import importing
+from mcpserve.cli.groups import Group
 from mcpserve.version import __version__
 
 COMMANDS = {
     "call": "calling.call",
-    "check": "serving.check",
+    "check": "checking.check",
     "cleanup": "database.cleanup",
     "client": "client.client_group",
     "db": "database.db_group",
@@ -42,7 +42,7 @@ class Program(Group):
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name].split(".")
-        command: click.Command = getattr(import_module(f"mcpserve.cli.{module}"), name)
+        command: click.Command = getattr(importing.load(f"mcpserve.cli.{module}"), name)
         return command
 
 

@@ -14,7 +14,8 @@ from mcp_types import CallToolResult, TextContent
 
 from mcpserve import language_tags, log, plugins
 from mcpserve.arguments import arguments as parsed_arguments
-from mcpserve.cli.common import Command, configured
+from mcpserve.cli.common import configured
+from mcpserve.cli.groups import Command
 from mcpserve.config import Loaded
 from mcpserve.errors import UsageError
 from mcpserve.principal import Principal, User

@@ -9,15 +9,8 @@ import click
 from pydantic import ValidationError
 
 from mcpserve import crypto
-from mcpserve.cli.common import (
-    Group,
-    configured,
-    hasher_of,
-    moment,
-    read_secret,
-    table,
-    with_database,
-)
+from mcpserve.cli.common import configured, hasher_of, moment, read_secret, table, with_database
+from mcpserve.cli.groups import Group
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import UsageError

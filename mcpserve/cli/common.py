@@ -3,8 +3,8 @@
 import asyncio
 import functools
 import sys
-import textwrap
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,39 +13,19 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mcpserve import app, config, log, plugins_dir
+from mcpserve import config, log, migrate, plugins_dir
 from mcpserve.cli.operator import operator
 from mcpserve.config import Loaded
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Database
+from mcpserve.embedded import EmbeddedPostgres
 from mcpserve.errors import ConfigError, MCPServeError, UsageError
+from mcpserve.processes.member import Member
 from mcpserve.settings import Settings
 from mcpserve.supervision import Supervised
 from mcpserve.text import printable
 
 T = TypeVar("T")
-
-
-class Command(click.Command):
-    """A command whose help ends with examples, written as they are typed."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what is not text: Python hides the bytes in halves of surrogate pairs."""
-        if any("\ud800" <= character <= "\udfff" for character in "".join(args)):
-            raise click.UsageError("an argument is not UTF-8 text", ctx)
-        return super().parse_args(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        if self.epilog:
-            formatter.write(f"\nExamples:\n{textwrap.indent(self.epilog, '  ')}\n")
-
-
-class Group(Command, click.Group):
-    """A group of such commands."""
-
-    command_class = Command
-    group_class = type
 
 
 @dataclass(frozen=True)
@@ -62,16 +42,31 @@ class DatabaseServer:
 
 
 @contextmanager
-def database_server(settings: Settings) -> Iterator[DatabaseServer]:
-    """Return the configured database, starting the embedded one if it does not run yet."""
+def database_server(
+    settings: Settings, member: Member | None = None, *, meanwhile: Callable[[], object] = object
+) -> Iterator[DatabaseServer]:
+    """Return the configured database, starting the embedded one if it does not run yet.
+
+    The supervisor of several processes has started it. ``meanwhile`` is done in a thread while it
+    starts, and has ended when this returns or raises: the database follows the main thread.
+    """
     if url := settings.database.url.get_secret_value():
         yield DatabaseServer(url, None)
         return
-    supervised = Supervised(settings.data_dir)
-    try:
-        yield DatabaseServer(supervised.server.dsn, supervised)
-    finally:
-        supervised.stop()
+    if member and (told := member.embedded):
+        paths = Path(told.data_dir), Path(told.socket_path)
+        server = EmbeddedPostgres(told.dsn, told.version, *paths)
+        yield DatabaseServer(server.dsn, Supervised(settings.data_dir, server=server))
+        return
+    with ThreadPoolExecutor(1) as other:
+        done = other.submit(meanwhile)
+        supervised = Supervised(settings.data_dir)
+        try:
+            done.result()
+            other.shutdown()
+            yield DatabaseServer(supervised.server.dsn, supervised)
+        finally:
+            supervised.stop()
 
 
 def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
@@ -79,7 +74,7 @@ def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, 
 
     async def run(server: DatabaseServer) -> T:
         log.operator.set(operator())
-        opened = app.open_database(settings.database, server.dsn, migrates=server.migrates)
+        opened = migrate.open_database(settings.database, server.dsn, migrates=server.migrates)
         async with opened as db:
             return await work(db)
 
@@ -105,7 +100,7 @@ def told_errors(function: Callable[..., None]) -> Callable[..., None]:
 def fail(message: str, status: int) -> NoReturn:
     """Say what is wrong and end."""
     for line in message.splitlines():
-        click.secho(f"error: {line}", err=True, fg="red")
+        click.secho(f"error: {printable(line)}", err=True, fg="red")
     sys.exit(status)
 
 

@@ -5,7 +5,8 @@ import asyncio
 import click
 
 from mcpserve import migrate
-from mcpserve.cli.common import Command, Group, configured, database_server, with_database
+from mcpserve.cli.common import configured, database_server, with_database
+from mcpserve.cli.groups import Command, Group
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import UsageError

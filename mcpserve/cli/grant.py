@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 import click
 
 from mcpserve import plugins
-from mcpserve.cli.common import Group, configured, counted, moment, table, with_database
+from mcpserve.cli.common import configured, counted, moment, table, with_database
+from mcpserve.cli.groups import Group
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.errors import UsageError

@@ -3,7 +3,8 @@
 import click
 
 from mcpserve import installing, plugins_dir, uninstalling
-from mcpserve.cli.common import Command, configured
+from mcpserve.cli.common import configured
+from mcpserve.cli.groups import Command
 from mcpserve.config import Loaded
 from mcpserve.discovery import plugins_of
 from mcpserve.settings import Settings

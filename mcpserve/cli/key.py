@@ -3,7 +3,8 @@
 import click
 
 from mcpserve import crypto
-from mcpserve.cli.common import Group, configured, counted, moment, table, with_database
+from mcpserve.cli.common import configured, counted, moment, table, with_database
+from mcpserve.cli.groups import Group
 from mcpserve.config import Loaded
 from mcpserve.oauth import keys
 from mcpserve.oauth.keys import KeyRing

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import click
 
 from mcpserve import pinning, plugins
-from mcpserve.cli.common import Group, configured, counted
+from mcpserve.cli.common import configured, counted
+from mcpserve.cli.groups import Group
 from mcpserve.config import Loaded
 from mcpserve.errors import UsageError
 from mcpserve.pinning import Difference, Pin

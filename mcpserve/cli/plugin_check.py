@@ -9,7 +9,8 @@ from mcpserve import discovery
 from mcpserve.arguments import named
 from mcpserve.checking import running, target
 from mcpserve.checking.findings import Finding, Severity
-from mcpserve.cli.common import Command, configured, counted
+from mcpserve.cli.common import configured, counted
+from mcpserve.cli.groups import Command
 from mcpserve.config import Loaded
 from mcpserve.text import printable
 

@@ -10,7 +10,8 @@ import click
 
 from mcpserve import app, changes, control, pinning
 from mcpserve.changes import Changes, Served
-from mcpserve.cli.common import Command, configured, counted, with_database
+from mcpserve.cli.common import configured, counted, with_database
+from mcpserve.cli.groups import Command
 from mcpserve.config import Loaded
 from mcpserve.control import Answer
 from mcpserve.db import Database

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from mcpserve import discovery
-from mcpserve.cli.common import Command, told_errors
+from mcpserve.cli.common import told_errors
+from mcpserve.cli.groups import Command
 from mcpserve.errors import UsageError
 from mcpserve.scaffold import NewPlugin
 

@@ -1,26 +1,14 @@
-"""``serve`` and ``check``."""
+"""``serve``."""
 
-import asyncio
-import functools
-import os
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from pathlib import Path
+from types import ModuleType
 
 import click
 
-from mcpserve import app, config, config_report, log, loop, pinning, plugins_dir, tracing
-from mcpserve.cli import banner
-from mcpserve.cli.common import Command, configured, database_server, with_database
-from mcpserve.cli.listing import loadable
+from mcpserve import importing, log, loop, plugins_dir, wire_models
+from mcpserve.cli.common import configured, database_server
+from mcpserve.cli.groups import Command
 from mcpserve.config import Loaded
-from mcpserve.config_keys import Schema
-from mcpserve.db import Database
-from mcpserve.errors import ConfigError
-from mcpserve.oauth import clients, keys
-from mcpserve.oauth.keys import KeyRing
-from mcpserve.settings import Settings
-from mcpserve.text import printable
+from mcpserve.processes import becoming, member
 
 
 @click.command(
@@ -38,83 +26,19 @@ def serve(loaded: Loaded) -> None:
     settings = loaded.settings
     # Other commands can do with half of a package.
     plugins_dir.finish(settings.plugins_folder)
+    one_of_several = member.joined()
+    if not one_of_several and (count := becoming.count(settings)) > 1:
+        sockets = importing.load("mcpserve.serving").open_sockets(settings.server)
+        becoming.become_supervisor(settings, sockets, count=count)
     log.configure(settings.log)
-    with database_server(settings) as server:
-        tell = banner.teller(settings, server.embedded)
-        loop.run(
-            app.serve(
-                functools.partial(config.load, loaded.path),
-                settings,
-                server.dsn,
-                supervised=server.embedded,
-                ready=tell,
-            )
-        )
+    if one_of_several:
+        log.add_pid()
+    with database_server(settings, one_of_several, meanwhile=running) as server:
+        running().run(loaded, server, one_of_several)
     loop.leave()
 
 
-@click.command(
-    cls=Command,
-    epilog="""mcpserve check
-mcpserve check --show""",
-)
-@click.option("--show", is_flag=True, help="Print every setting and where it comes from.")
-@configured
-def check(loaded: Loaded, *, show: bool) -> None:
-    """Do everything that `serve` does before it listens, and say what is wrong.
-
-    Exit code 2 for the configuration and plugins, 1 for the database.
-    """
-    settings = loaded.settings
-    if show:
-        click.echo(config_report.effective(loaded, asyncio.run(plugin_schemas(settings))))
-    asyncio.run(_check_configuration(settings))
-    if not settings.database.url.get_secret_value() and not settings.data_dir.exists():
-        check_folder(settings.data_dir)
-        click.echo("ok; the embedded database is made at the first start")
-        return
-
-    async def complete(db: Database) -> None:
-        await keys.require_complete(db, KeyRing.of(settings.oauth.keys))
-
-    with_database(settings, complete)
-    click.echo("ok")
-
-
-async def plugin_schemas(settings: Settings) -> Mapping[str, Schema]:
-    """Return what the config of each plugin looks like, as far as it can be loaded."""
-    async with AsyncExitStack() as exit_stack:
-        return (await loadable(settings, exit_stack)).config_schemas
-
-
-def check_folder(data_dir: Path) -> None:
-    """Raise :class:`~mcpserve.errors.ConfigError` if ``data_dir`` cannot be made."""
-    there = next(folder for folder in data_dir.parents if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"data_dir: {data_dir} cannot be made, {there} may not be written")
-
-
-async def _check_configuration(settings: Settings) -> None:
-    problems = []
-    for warning in plugins_dir.warnings(settings.plugins_folder):
-        click.echo(printable(warning))
-    try:
-        clients.validate(settings.oauth.clients.configured)
-    except ConfigError as error:
-        problems.append(str(error))
-    try:
-        async with AsyncExitStack() as exit_stack:
-            loaded = await pinning.load(settings, exit_stack)
-            app.open_scopes(settings, loaded)
-            for bound in loaded.registry.open:
-                click.echo(f"{bound.offer.kind} {bound.offer.name} is open to everybody")
-            for unapproved in loaded.unapproved:
-                click.echo(str(unapproved))
-    except ConfigError as error:
-        problems.append(str(error))
-    try:
-        tracing.require(settings.tracing)
-    except ConfigError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError("\n".join(problems))
+def running() -> ModuleType:
+    """Import the server, which takes longer than all that was done before."""
+    wire_models.load()
+    return importing.load("mcpserve.cli.running")

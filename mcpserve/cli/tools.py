@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import click
 
 from mcpserve import config_report, discovery
-from mcpserve.cli.common import Command, Group, configured
+from mcpserve.cli.common import configured
+from mcpserve.cli.groups import Command, Group
 from mcpserve.cli.listing import (
     KeyReport,
     OfferReport,

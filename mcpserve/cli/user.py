@@ -2,15 +2,8 @@
 
 import click
 
-from mcpserve.cli.common import (
-    Group,
-    configured,
-    hasher_of,
-    moment,
-    read_password,
-    table,
-    with_database,
-)
+from mcpserve.cli.common import configured, hasher_of, moment, read_password, table, with_database
+from mcpserve.cli.groups import Group
 from mcpserve.config import Loaded
 from mcpserve.db import Database
 from mcpserve.oauth import users

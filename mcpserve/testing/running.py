@@ -19,7 +19,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from mcpserve import app, embedded
+from mcpserve import app, embedded, migrate
 from mcpserve.errors import FetchError
 from mcpserve.oauth import clients, keys, users
 from mcpserve.oauth.documents import Fetched
@@ -95,7 +95,7 @@ async def running_server(
         url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
         checked = server_settings(url, {name: {"config": dict(config or {}), **settings}})
         db = await stack.enter_async_context(
-            app.open_database(checked.database, dsn, migrates=True)
+            migrate.open_database(checked.database, dsn, migrates=True)
         )
         services = await stack.enter_async_context(
             app.open_services(checked, db, {name: plugin}.__getitem__, fetcher=Offline())

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import gc
 import os
 import re
 import shutil
@@ -30,11 +29,8 @@ def main() -> None:
     find_certificates()
     if sys.argv[1:] == ["serve"]:
         write_config()
-    # What is made while modules are imported stays, so looking for garbage is in vain.
-    gc.disable()
     from mcpserve.cli import main as command  # noqa: PLC0415
 
-    gc.enable()
     command(prog_name="mcpserve")
 
 
