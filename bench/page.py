@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import machine, plot, report
+from bench import machine, plot, report, sizing
 from bench.bar import Record
 from bench.lab import Lab
 
@@ -50,6 +50,7 @@ def write(measured: Record, *, short: bool) -> None:
     COMMITTED.write_text(text)
     PAGE.write_text(shown)
     FIGURE.write_text(figure)
+    sizing.write()
 
 
 def filled(page: str, measured: Record) -> str:

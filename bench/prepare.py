@@ -12,7 +12,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from mcpserve import app, config, crypto
+from mcpserve import config, crypto, migrate
 from mcpserve.crypto import PasswordHasher
 from mcpserve.db import Transaction
 from mcpserve.oauth import clients, metadata
@@ -43,7 +43,7 @@ async def prepare(settings: Settings) -> dict[str, list[str]]:
     """Make the schema, a client, a user and tokens."""
     dsn = settings.database.url.get_secret_value()
     hasher = PasswordHasher(settings.login.bcrypt_rounds)
-    async with app.open_database(settings.database, dsn, migrates=True) as db:
+    async with migrate.open_database(settings.database, dsn, migrates=True) as db:
         configured = settings.oauth.clients.configured
         await clients.seed(db, hasher, configured)
         user = await users.create(db, USER, await hasher.hash_password(PASSWORD))

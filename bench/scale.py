@@ -10,17 +10,20 @@ with the pool of a server. At the end it cleans up tokens that expired, while ca
 import argparse
 import asyncio
 import itertools
+import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 
-from bench import postgres, stats
+from bench import machine, postgres, sizing, stats
+from bench.bar import Record
 from mcpserve import crypto, migrate
 from mcpserve.db import Database
 from mcpserve.oauth import decision, grants
@@ -85,6 +88,10 @@ FILL = (
     "REINDEX TABLE oauth_refresh_tokens",
     "REINDEX TABLE oauth_access_tokens",
 )
+SIZES = """
+SELECT relname, pg_total_relation_size(relid) AS bytes FROM pg_stat_user_tables
+WHERE n_live_tup > 1000 ORDER BY bytes DESC
+"""
 EXPIRE = """
 INSERT INTO oauth_access_tokens (digest, session_id, scopes, expires_at)
 SELECT sha256(convert_to('spent-' || i, 'UTF8')), md5('grant-' || i %% %(grants)s)::uuid,
@@ -237,7 +244,7 @@ def tidy_up(url: str) -> None:
             cursor.execute("CHECKPOINT")
 
 
-async def clean_up(at: Place, expired: int) -> None:
+async def clean_up(at: Place, expired: int) -> Record:
     """Delete tokens that expired, while others are looked up, and compare with before."""
     async with at.db.transaction(unlimited=True) as tx:
         await tx.execute(EXPIRE, grants=at.grants, expired=expired)
@@ -252,10 +259,12 @@ async def clean_up(at: Place, expired: int) -> None:
         f"lookups meanwhile: p50 {before.p50:.2f} → {during.p50:.2f} ms,"
         f" p99 {before.p99:.2f} → {during.p99:.2f} ms ({during.p99 / before.p99:.2f})"
     )
+    return {"rate": rate, "p99": during.p99, "p99_before": before.p99}
 
 
-async def compare(urls: tuple[str, str], options: argparse.Namespace) -> None:
+async def compare(urls: tuple[str, str], options: argparse.Namespace) -> Record:
     """Do the same to a large and a small database, in turns."""
+    told: dict[str, Any] = {"grants": options.grants, "calls": {}}
     async with AsyncExitStack() as stack:
         large = await stack.enter_async_context(filled(urls[0], options.grants))
         small = await stack.enter_async_context(filled(urls[1], max(options.grants // 100, 1000)))
@@ -269,11 +278,15 @@ async def compare(urls: tuple[str, str], options: argparse.Namespace) -> None:
                     [getattr(at, shown) for at in side] for side in zip(*rounds, strict=True)
                 )
                 unit = "µs" if shown == "cpu" else "ms"
+                told["calls"].setdefault(name, {})[shown] = stats.median(ours)
+                told["calls"][name][f"{shown}_ratio"] = stats.paired(ours, theirs).median
                 print(
                     f"{name:8}{shown}  {stats.median(ours):8.2f} {unit}, small"
                     f" {stats.median(theirs):8.2f} {unit}: {stats.paired(ours, theirs)}"
                 )
-        await clean_up(large, options.expired)
+        told["bytes"] = {row.relname: row.bytes for row in await large.db.rows(SIZES)}
+        told["cleanup"] = await clean_up(large, options.expired)
+    return told
 
 
 def main() -> None:
@@ -285,7 +298,10 @@ def main() -> None:
     options = parser.parse_args()
     with postgres.running() as server:
         urls = server.create("large"), server.create("small")
-        asyncio.run(compare(urls, options))
+        told = asyncio.run(compare(urls, options))
+    told = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(), **told}
+    sizing.RESULTS["scale"].write_text(json.dumps(told, indent=1) + "\n")
+    sizing.write()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def install_plugins(folder: Path) -> None:
     metadata = folder / "mcpserve_bench-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mcpserve-bench\nVersion: 1\n")
-    names = {"bench": "mcpserve_bench", "streams": "mcpserve_streams"}
+    names = {name: f"mcpserve_{name}" for name in ("bench", "streams", "inside")}
     lines = ["[mcpserve]", *(f"{name} = {module}" for name, module in names.items()), ""]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
 

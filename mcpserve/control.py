@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcpserve.db import Database
-from mcpserve.errors import DatabaseError
+from mcpserve.errors import ConfigError, DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,10 @@ def process_name() -> str:
 
 
 async def answer(db: Database, handlers: Mapping[str, Handler]) -> None:
-    """Do what is asked, each thing by its handler, until cancelled."""
+    """Do what is asked, each thing by its handler, until cancelled.
+
+    Where nothing can be heard, say so and return.
+    """
     identity = secrets.token_hex(8)
     working: set[asyncio.Task[None]] = set()
     try:
@@ -78,6 +81,8 @@ async def answer(db: Database, handlers: Mapping[str, Handler]) -> None:
                 task = asyncio.create_task(_work(db, identity, *asked))
                 working.add(task)
                 task.add_done_callback(working.discard)
+    except ConfigError as error:
+        logger.warning("%s", error)
     finally:
         for task in working:
             task.cancel()
@@ -115,7 +120,8 @@ async def _work(db: Database, identity: str, channel: str, handler: Handler) -> 
 async def ask(db: Database, do: str) -> AsyncIterator[Answer]:
     """Ask every server with this database, and yield each answer once it is there.
 
-    In the end those that are not complete in time.
+    In the end those that are not complete in time. Raises
+    :class:`~mcpserve.errors.ConfigError` where no answer can be heard.
     """
     channel = ANSWERS + secrets.token_hex(8)
     answers: dict[str, Answer] = {}

@@ -165,7 +165,7 @@ class Database(Queryable):
 
     def notices(self, channel: str) -> AsyncGenerator[str | None, None]:
         """See :func:`~mcpserve.notices.listen`; not one of the pool's connections."""
-        return notices.listen(self._new, channel)
+        return notices.listen(self._new, channel, notify=self.notify)
 
     async def listeners(self, channel: str) -> int:
         """Return how many connections listen to a channel."""

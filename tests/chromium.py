@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -38,10 +38,10 @@ def can_be_installed() -> bool:
     return bool(shutil.which("apt-get")) and os.geteuid() == 0
 
 
-def install() -> None:
-    """Install both. Raises :class:`subprocess.CalledProcessError`."""
+def install(packages: Iterable[str] = PACKAGES) -> None:
+    """Install both, or others. Raises :class:`subprocess.CalledProcessError`."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         subprocess.run(["apt-get", "--quiet", *command], check=True, env=environment, timeout=600)
 
 
