@@ -135,7 +135,8 @@ CONFIGURATIONS = {
 def test_a_wrong_configuration_is_told_with_its_place(unused, tmp_path, case, command):
     text, told = CONFIGURATIONS[case]
     path = tmp_path / "config.yaml"
-    path.write_text(text)
+    # One, as this one would become their supervisor.
+    path.write_text(text if "server:" in text else f"{text}\nserver: {{processes: 1}}\n")
     env = {} if "database" in text else {"DATABASE_URL": unused}
     result = invoke(path, command, **env)
     assert (result.exit_code, result.stdout) == (MISUSED, "")
