@@ -179,8 +179,9 @@ class NotFoundHandler(BaseHandler):
     authentication = "none"
     any_host = True
 
-    async def prepare(self) -> None:
-        """Refuse at once."""
-        await super().prepare()
+    def get(self) -> None:
+        """Refuse, once the body is read: Tornado would hang up if that came later."""
         self.set_status(404)
         self.write_json({"error": "not_found", "error_description": "there is nothing here"})
+
+    head = post = put = patch = delete = options = get

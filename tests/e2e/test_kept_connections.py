@@ -16,6 +16,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REFUSED = {
     "no token": (b"POST /mcp", b"", 401),
     "no such method, no body": (b"GET /mcp", b"", 405),
+    "nothing there": (b"GET /nothing", b"", 404),
+    "nothing to post to": (b"POST /nothing", b"", 404),
     "no such host": (b"POST /token", b"Host: evil.example\r\n", 421),
     "a compressed form": (b"POST /token", b"Content-Encoding: gzip\r\n", 415),
 }
