@@ -33,6 +33,7 @@ DOCUMENT_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?::[0-9]{1,5})?")
 COLLECTOR = re.compile(r"https?://[!$-;=@-~]+")
 """Neither query nor fragment; what comes in is checked further."""
 KEY_LENGTH = 32
+MOST_PROCESSES = 256
 SCOPE = re.compile(r"[!#-\[\]-~]+")
 """RFC 6749 §3.3."""
 
@@ -123,6 +124,15 @@ def parse_network(value: str) -> str:
     except ValueError:
         raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
     return value
+
+
+def parse_processes(value: object) -> int | str:
+    """Accept a number of processes, as text from the environment as well, or ``auto``."""
+    if value == "auto":
+        return "auto"
+    if re.fullmatch("[0-9]{1,3}", text := str(value)) and 1 <= int(text) <= MOST_PROCESSES:
+        return int(text)
+    raise ValueError(f"must be a whole number from 1 to {MOST_PROCESSES}, or auto")
 
 
 def parse_origin(value: str) -> str:
@@ -244,7 +254,10 @@ CorsOrigin = Annotated[str, AfterValidator(parse_cors_origin)]
 Host = Annotated[str, AfterValidator(parse_host)]
 Network = Annotated[str, AfterValidator(parse_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
+Processes = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | Literal["auto"],
+    BeforeValidator(parse_processes),
+]
 ToolName = Annotated[
     str, AfterValidator(fitting(TOOL_NAME, "1 to 128 of A-Z a-z 0-9 _ . -")), as_pattern(TOOL_NAME)
 ]

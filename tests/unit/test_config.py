@@ -411,6 +411,7 @@ def test_a_value_never_changes_the_structure(value):
     ("text", "environ", "get"),
     [
         ("server: {port: '${X}'}", "9000", lambda s: s.server.port == 9000),
+        ("server: {processes: '${X}'}", "3", lambda s: s.server.processes == 3),
         ("oauth: {auto_approve: '${X}'}", "true", lambda s: s.oauth.auto_approve is True),
         ("cleanup: {interval: '${X}'}", "90", lambda s: s.cleanup.interval.seconds == 90),
         ("mcp: {name: '${X}'}", "90", lambda s: s.mcp.name == "90"),
@@ -419,6 +420,12 @@ def test_a_value_never_changes_the_structure(value):
 )
 def test_a_reference_stays_text_until_its_setting_wants_something_else(text, environ, get):
     assert get(configured(text, X=environ).settings)
+
+
+@pytest.mark.parametrize("value", ["0", "257", "two", "1.5", "true", "null"])
+def test_what_is_no_number_of_processes_is_told_in_one_line(value):
+    told = "server.processes: must be a whole number from 1 to 256, or auto"
+    assert problems(f"server: {{processes: {value}}}") == [told]
 
 
 def test_a_file_is_found_from_the_folder_of_the_config(tmp_path):
