@@ -16,6 +16,9 @@ from mcpserve.settings import Settings
 CONNECTIONS = 90
 """What ``auto`` leaves of the hundred connections that PostgreSQL allows by default."""
 
+CLOSE_TIMEOUT = 20.0
+"""Seconds after its last request in which a process has ended, or has ended itself."""
+
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """What a container may use of all cores: microseconds in a period, and the period."""
 
@@ -71,6 +74,7 @@ def become_supervisor(
         data_dir=None if external else str(settings.data_dir),
         # Commands connect as well, and a server that is being replaced.
         connections=max(50, (count + 1) * settings.database.pool_size + 10),
+        patience=settings.server.shutdown_grace.total_seconds() + CLOSE_TIMEOUT,
     )
     os.execv(sys.executable, supervisor(plan))  # noqa: S606
 

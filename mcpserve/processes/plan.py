@@ -55,6 +55,8 @@ class Plan:
     """Of the embedded database; ``None`` if there is another."""
     connections: int
     """Most connections to it at a time."""
+    patience: float
+    """Seconds in which a process has ended that was told to."""
 
     def dumps(self) -> str:
         """Return it as text."""

@@ -5,6 +5,7 @@ was started with it hands on: the sockets, the embedded database, every signal.
 """
 
 import logging
+import math
 import os
 import selectors
 import signal
@@ -30,6 +31,9 @@ WATCH_INTERVAL = 1.0
 
 AT_ONCE = -1.0
 """The pause before a process whose place was never empty."""
+
+HURRY_TIMEOUT = 10.0
+"""Seconds after the second signal in which a process has ended."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -72,7 +76,8 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._due: dict[int, tuple[float, float]] = {}
         """Places that are empty: when each is filled, and how long it was empty then."""
-        self._stopping = False
+        self._end = math.inf
+        """When whoever has not ended is killed, once the server stops."""
         self._announced = False
         self._reload = Reload(self._children)
         self._status = 0
@@ -92,13 +97,21 @@ class Supervisor:
                 if due <= time.monotonic():
                     self._start(number, pause)
             self._reload.look_at_the_clock()
+            if self._end <= time.monotonic():
+                self._kill()
             if self._database and time.monotonic() - looked >= WATCH_INTERVAL:
                 self._look_after(self._database)
                 looked = time.monotonic()
         return self._status
 
+    @property
+    def _stopping(self) -> bool:
+        return self._end < math.inf
+
     def _timeout(self) -> float | None:
         due = [*self._reload.due, *(due for due, _ in self._due.values())]
+        if self._stopping:
+            due.append(self._end)
         limits = [max(0.0, each - time.monotonic()) for each in due]
         return min([*limits, WATCH_INTERVAL] if self._database else limits, default=None)
 
@@ -132,11 +145,13 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Let all end what they do; told again, let them break it off."""
+        now = time.monotonic()
         if self._stopping:
+            self._end = min(self._end, now + HURRY_TIMEOUT)
             for child in self._children.values():
                 child.tell(Word.HURRY)
             return
-        self._stopping = True
+        self._end = now + self._plan.patience
         self._due.clear()
         refuse(self._sockets)
         for child in self._children.values():
@@ -144,6 +159,14 @@ class Supervisor:
         # Whoever of them closes last shall refuse all others.
         for each in self._sockets:
             each.close()
+
+    def _kill(self) -> None:
+        """End those that do not even react."""
+        self._end = time.monotonic() + HURRY_TIMEOUT
+        self._status = 1
+        for child in self._children.values():
+            logger.warning("%s does not end, and is killed", child)
+            child.signal(signal.SIGKILL)
 
     # Processes
 

@@ -57,14 +57,15 @@ first, then = b"r", b""
 
 
 @contextlib.contextmanager
-def supervised(folder, script, *, count=2):
+def supervised(folder, script, *, count=2, patience=PATIENCE):
     """Yield a supervisor of processes that run a script."""
     (folder / "told").touch()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         os.set_inheritable(listening.fileno(), True)
         command = [sys.executable, "-S", "-c", STUB + script, str(folder)]
         log = Log("info", "json")
-        plan = Plan(count, command, [listening.fileno()], log, data_dir=None, connections=50)
+        sockets = [listening.fileno()]
+        plan = Plan(count, command, sockets, log, None, connections=50, patience=patience)
         popen = subprocess.Popen(
             supervisor(plan),
             stdin=subprocess.DEVNULL,
@@ -144,6 +145,17 @@ def test_all_are_told_to_stop_once_and_to_hurry_at_the_second_signal(tmp_path):
         assert popen.returncode == 0
     heard = [line.split()[0] for line in told(tmp_path, 10)]
     assert (heard.count("SIGTERM"), heard.count("b'h'")) == (3, 3)
+
+
+def test_who_does_not_react_when_the_server_stops_is_killed_after_a_while(tmp_path):
+    stuck = "if number == 2: ready(); os.kill(os.getpid(), signal.SIGSTOP)\nserve()"
+    with supervised(tmp_path, stuck, patience=0.3) as popen:
+        told(tmp_path, 1, "a")
+        popen.terminate()
+        [message] = messages(popen.communicate(timeout=PATIENCE)[1])
+        assert popen.returncode == 1
+    assert message.startswith("process 2 (pid ")
+    assert message.endswith(" does not end, and is killed")
 
 
 @pytest.mark.parametrize(
