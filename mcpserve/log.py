@@ -29,6 +29,9 @@ OURS = frozenset({"asyncio", "httpx", "mcpserve", "root", "tornado"})
 
 access = logging.getLogger("mcpserve.access")
 
+ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
+"""``json.dumps`` would make one for every line."""
+
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
     """Return what was given as ``extra``, with secrets blotted out."""
@@ -57,7 +60,7 @@ class JsonFormatter(logging.Formatter):
         line |= extras(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _visible(json.dumps(line, default=str, ensure_ascii=False))
+        return _visible(ENCODER.encode(line))
 
 
 def _visible(text: str) -> str:

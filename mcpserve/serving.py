@@ -31,6 +31,9 @@ CLOSE_TIMEOUT = 5.0
 SETTLE = 0.1
 """Seconds for connections that were begun before the server stopped to be there."""
 
+MOST_AHEAD = HEAD_LIMIT = 32 * 1024
+"""Bytes of a head, and bytes waiting to be read after which no more are taken in."""
+
 LINGER = 1.0
 """Seconds in which a kept connection may still send a request, which is answered."""
 
@@ -96,18 +99,27 @@ def open_sockets(server: ServerSettings) -> list[socket.socket]:
         ) from error
 
 
-def ignore(value: bool) -> None:
-    """Leave it as it is."""
+class Stream(IOStream):
+    """A connection that is listened to all the time, as long as little of it waits to be read."""
+
+    def reading(self) -> bool:
+        """Tornado would stop when a head comes with its body, and begin again a moment later.
+
+        Each is a call of the kernel. What a client sends ahead is limited all the same.
+        """
+        return super().reading() or self._read_buffer_size < MOST_AHEAD
+
+    def set_nodelay(self, value: bool) -> None:
+        """Leave it as it is: Tornado would switch it on and off for each answer."""
 
 
 class Server(HTTPServer):
     """Tells the front, which limits the time of requests, of connections that end."""
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Send at once what is written. Tornado would switch this on and off for each answer."""
+        """Take over the socket of a new connection. What is written is sent at once."""
         stream.set_nodelay(True)
-        stream.set_nodelay = ignore  # type: ignore[method-assign]
-        super().handle_stream(stream, address)
+        super().handle_stream(Stream(stream.socket), address)
 
     def on_close(self, server_conn: object) -> None:
         """See Tornado."""
@@ -117,7 +129,7 @@ class Server(HTTPServer):
 
 def listen(front: HTTPServerConnectionDelegate, sockets: list[socket.socket]) -> HTTPServer:
     """Serve HTTP on these sockets."""
-    http_server = Server(front, max_header_size=32 * 1024, xheaders=False)
+    http_server = Server(front, max_header_size=HEAD_LIMIT, xheaders=False)
     http_server.conn_params.header_timeout = None
     http_server.add_sockets(sockets)
     return http_server

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, Self, get_args, overload
 import mcp_types
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
-from mcp.shared.inbound import find_invalid_x_mcp_header
+from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Icon, InputRequest, InputResponse, LoggingLevel, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -330,6 +330,11 @@ class Tool(Offer):
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the arguments: an object that allows no unknown member."""
         return self.metadata.arg_model.model_json_schema(by_alias=True)
+
+    @functools.cached_property
+    def has_param_headers(self) -> bool:
+        """Whether arguments are repeated in headers of the request (MCP 2026-07-28)."""
+        return bool(x_mcp_header_map(self.input_schema))
 
     @functools.cached_property
     def definition(self) -> mcp_types.Tool:

@@ -1,5 +1,6 @@
 """In which era a client speaks, told by how it opens (MCP 2026-07-28, versioning)."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,13 @@ from mcp.shared.inbound import (
 from mcp_types import (
     HEADER_MISMATCH,
     PROTOCOL_VERSION_META_KEY,
+    ClientCapabilities,
 )
 from mcp_types.version import (
     HANDSHAKE_PROTOCOL_VERSIONS,
     LATEST_HANDSHAKE_VERSION,
 )
+from pydantic import ValidationError
 
 from mcpserve.protocol.messages import Headers, Rejected, refuse_unknown_version
 
@@ -60,10 +63,7 @@ class Handshake:
 
     def connection(self) -> Connection:
         """See :class:`Era`."""
-        # Not from_envelope, which looks for a client in what is not there.
-        connection = Connection(NO_CHANNEL, protocol_version=self.version)
-        connection.initialized.set()
-        return connection
+        return ready(self.version)
 
     def status(self, code: int) -> int:
         """404 would mean a lost session there, so errors of the protocol are 200."""
@@ -81,11 +81,27 @@ class Modern:
 
     def connection(self) -> Connection:
         """See :class:`Era`."""
-        return Connection.from_envelope(self.version, self.client_info, self.client_capabilities)
+        connection = ready(self.version)
+        # The kernel looks at the envelope itself, and refuses what is no such object.
+        with contextlib.suppress(ValidationError):
+            connection.client_capabilities = ClientCapabilities.model_validate(
+                self.client_capabilities, by_name=False
+            )
+        return connection
 
     def status(self, code: int) -> int:
         """See :class:`Era`; the SDK has the table."""
         return ERROR_CODE_HTTP_STATUS.get(code, 200)
+
+
+def ready(version: str) -> Connection:
+    """Return a connection that knows nothing of its client.
+
+    Not by ``from_envelope``, which makes a model of what the client calls itself: nobody asks.
+    """
+    connection = Connection(NO_CHANNEL, protocol_version=version)
+    connection.initialized.set()
+    return connection
 
 
 def choose_era(headers: Headers, message: Mapping[str, Any]) -> Era:

@@ -1,5 +1,6 @@
 """Serving a request with the SDK's kernel; our handlers of the methods that we offer."""
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -96,6 +97,15 @@ async def no_count() -> None:
     """There is no limit."""
 
 
+class Kernel(Server[Any]):
+    """The SDK's server, which names itself in every result of the modern era."""
+
+    @functools.cached_property
+    def server_info_stamp(self) -> dict[str, Any]:
+        """What it calls itself. One for all answers, not a copy for each: nobody changes it."""
+        return super().server_info_stamp
+
+
 class Exchange:
     """Serves single requests. One instance serves all of them, at the same time."""
 
@@ -122,7 +132,7 @@ class Exchange:
         self._default_scopes = default_scopes
         self._find_user = find_user
         self._rounds = Rounds(seal)
-        self._server: Server[Any] = Server(
+        self._server = Kernel(
             name,
             version=__version__,
             instructions=instructions or None,

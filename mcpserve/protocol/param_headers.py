@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mcp.shared.inbound import validate_mcp_param_headers, x_mcp_header_map
+from mcp.shared.inbound import validate_mcp_param_headers
 from mcp_types import JSONRPCRequest
 
 from mcpserve.bound import Bound
@@ -18,12 +18,10 @@ def check_param_headers(
 
     Raises :class:`Rejected`.
     """
-    if not era.modern or not isinstance(used.offer, Tool):
+    tool = used.offer
+    if not era.modern or not isinstance(tool, Tool) or not tool.has_param_headers:
         return
-    schema = used.offer.input_schema
     arguments = (request.params or {}).get("arguments")
     given = arguments if isinstance(arguments, dict) else {}
-    if x_mcp_header_map(schema) and (
-        rejection := validate_mcp_param_headers(schema, given, headers.folded)
-    ):
+    if rejection := validate_mcp_param_headers(tool.input_schema, given, headers.folded):
         raise Rejected.by(rejection)

@@ -139,6 +139,7 @@ def test_a_function_of_the_sdk_takes_what_we_give_it(function):
 def test_the_kernel_server_takes_our_handlers_and_has_middleware_to_clear():
     server = lowlevel.Server("name", version="1", instructions="i", cache_hints={})
     assert isinstance(server.middleware, list)
+    assert isinstance(lowlevel.Server.server_info_stamp, property)
 
 
 def test_a_context_carries_our_request_through():
